@@ -1,0 +1,1 @@
+//! What every process tells the others about itself: pg_stat_activity.

@@ -1,0 +1,1 @@
+//! One client session, from its start-up packet to its end.

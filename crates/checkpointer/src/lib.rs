@@ -1,0 +1,1 @@
+//! The checkpointer and the way to ask it for a checkpoint.

@@ -1,0 +1,16 @@
+//! Words that every layer shares and that carry no behaviour of their own.
+//!
+//! A value that appears in a file format, on the wire or in more than one process is named here once:
+//! WAL positions ([`Lsn`]), object ids ([`Oid`]), error codes ([`SqlState`]), the kinds of processes
+//! ([`BackendType`]), the control file and the postmaster's pid file.
+//!
+//! Absent on purpose: settings, errors with text, shared memory. Those start one layer up.
+
+mod backend_type;
+mod ids;
+mod sqlstate;
+pub mod version;
+
+pub use backend_type::BackendType;
+pub use ids::{BlockNumber, Lsn, Oid, TimeLineId, Xid};
+pub use sqlstate::SqlState;

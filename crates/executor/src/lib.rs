@@ -1,0 +1,1 @@
+//! Turns a statement into a plan and the plan into rows.

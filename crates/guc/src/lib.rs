@@ -1,0 +1,1 @@
+//! Settings: one declarative table, postgresql.conf, reload, SET and SHOW.

@@ -1,0 +1,1 @@
+//! Wire protocol 3.0, TLS, pg_hba.conf and authentication.

@@ -1,0 +1,1 @@
+//! The environment of one server process: signals, exit callbacks, title, lock files.

@@ -1,0 +1,1 @@
+//! SQL text to statements, with PostgreSQL's error text and position.

@@ -1,0 +1,1 @@
+//! Forks and supervises the others; owns no work.

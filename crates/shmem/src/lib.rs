@@ -1,0 +1,1 @@
+//! The shared segment: typed reservation, locks, latches, PGPROC, interlock.

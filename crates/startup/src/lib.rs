@@ -1,0 +1,1 @@
+//! The startup process: brings the cluster to a consistent state, then ends.

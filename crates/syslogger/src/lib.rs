@@ -1,0 +1,1 @@
+//! The logger: writes what the others report into files that rotate.

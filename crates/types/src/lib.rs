@@ -1,0 +1,1 @@
+//! SQL types, their input and output, and the built-in functions.
