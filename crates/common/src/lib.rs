@@ -7,8 +7,13 @@
 //! Absent on purpose: settings, errors with text, shared memory. Those start one layer up.
 
 mod backend_type;
+pub mod file;
+pub mod getopt;
 mod ids;
+pub mod pg_control;
+pub mod pidfile;
 mod sqlstate;
+pub mod user;
 pub mod version;
 
 pub use backend_type::BackendType;

@@ -7,8 +7,11 @@ pub const PG_VERSION_NUM: i32 = 150020;
 /// What `PG_VERSION` files hold, and what a data directory must be of.
 pub const PG_MAJORVERSION: &str = "15";
 /// What `SELECT version()` says and the log's first line repeats.
-pub const PG_VERSION_STR: &str =
-    concat!("PostgreSQL 15.20 (pganatomy ", env!("CARGO_PKG_VERSION"), ") on x86_64-pc-linux-gnu, compiled by rustc, 64-bit");
+pub const PG_VERSION_STR: &str = concat!(
+    "PostgreSQL 15.20 (pganatomy ",
+    env!("CARGO_PKG_VERSION"),
+    ") on x86_64-pc-linux-gnu, compiled by rustc, 64-bit"
+);
 /// Second line of `postgres --version` and friends, in parentheses after the version.
 pub const PACKAGE: &str = concat!("pganatomy ", env!("CARGO_PKG_VERSION"));
 /// C: `PG_CONTROL_VERSION`.

@@ -207,7 +207,9 @@ macro_rules! fatal {
 #[macro_export]
 macro_rules! ereport {
     ($severity:ident, $($message:tt)+) => {
-        $crate::pg_error!($severity, $crate::default_sqlstate($crate::Severity::$severity), $($message)+).report()
+        if $crate::wants($crate::Severity::$severity) {
+            $crate::pg_error!($severity, $crate::default_sqlstate($crate::Severity::$severity), $($message)+).report()
+        }
     };
 }
 
@@ -239,7 +241,8 @@ mod tests {
     use super::*;
 
     fn request_checkpoint() -> PgError {
-        let make = || error!(SqlState::INTERNAL_ERROR, "could not signal for checkpoint: {}", "No such process");
+        let make =
+            || error!(SqlState::INTERNAL_ERROR, "could not signal for checkpoint: {}", "No such process");
         make()
     }
 

@@ -18,15 +18,36 @@
 //!
 //! C counterpart: src/backend/utils/error.
 
-mod error;
-mod severity;
+#![forbid(unsafe_code)]
 
+mod errno;
+mod error; // 1. the value
+mod severity; // 2. how bad it is // 3. what the system calls it
+
+pub mod config; // 4. which settings matter here
+mod csvlog; // 7. the three formats ...
+mod emit; // 5. who gets to see it
+mod jsonlog;
+pub mod pipe;
+mod prefix; // ... and the prefix of the plain one
+pub mod session; // 6. the facts that lines repeat
+mod text;
+mod time; // 8. how lines travel to the logger
+
+mod facade; // 9. the `log` crate's macros
+mod panic; // 10. bugs
+
+pub use emit::{
+    ClientSink, LoggerWriter, emergency, is_redirected, redirect_to_syslogger, set_client_auth_in_progress,
+    set_client_min_messages, set_client_sink, set_logger_writer, wants,
+};
+pub use errno::{AsErrno, errno_text};
+pub use error::{ErrorData, PgError, Result, SourceLocation};
 #[doc(hidden)]
 pub use error::{default_sqlstate, file_of, routine_of};
-pub use error::{ErrorData, PgError, Result, SourceLocation};
+pub use facade::install_logger;
+pub use panic::{catch_panic, panic_hook, set_panic_guard};
 pub use severity::Severity;
+pub use time::{Timestamp, timezone};
 
-/// Sends a report on its way. Filled in by the log's own modules.
-pub(crate) fn emit(error: &PgError) {
-    let _ = error;
-}
+pub(crate) use emit::emit;

@@ -27,11 +27,9 @@ impl Severity {
     /// The word in the log line and in field `S` of the protocol.
     pub fn word(self) -> &'static str {
         match self {
-            Severity::Debug5
-            | Severity::Debug4
-            | Severity::Debug3
-            | Severity::Debug2
-            | Severity::Debug1 => "DEBUG",
+            Severity::Debug5 | Severity::Debug4 | Severity::Debug3 | Severity::Debug2 | Severity::Debug1 => {
+                "DEBUG"
+            }
             Severity::Log | Severity::LogServerOnly => "LOG",
             Severity::Info => "INFO",
             Severity::Notice => "NOTICE",

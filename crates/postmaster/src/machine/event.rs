@@ -1,0 +1,203 @@
+//! What can happen to the postmaster.
+
+use super::child::{ChildExit, ChildKind};
+
+/// One thing that happened. The driver turns signals, `wait` results, expired timers and accepted
+/// connections into these, one at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The process is about to open its sockets: the logger comes first, so that their messages reach it.
+    StartLogger,
+    /// Sockets listen, files are written: begin. C: the tail of `PostmasterMain`.
+    Start,
+    /// SIGTERM, SIGINT or SIGQUIT. C: `pmdie`.
+    Shutdown(ShutdownMode),
+    /// SIGHUP. C: `SIGHUP_handler`.
+    Reload,
+    /// The settings the machine looks at may have changed.
+    NewSettings(Settings),
+    /// A child ended. C: one turn of `reaper`'s loop.
+    Exited {
+        /// What it was.
+        kind: ChildKind,
+        /// For the log line only.
+        pid: i32,
+        /// How it ended.
+        exit: ChildExit,
+        /// What it was running, if that is known: DETAIL of the log line.
+        activity: Option<String>,
+    },
+    /// An [`Action::Fork`](super::Action::Fork) could not be done.
+    ForkFailed {
+        /// What was to be started.
+        kind: ChildKind,
+        /// The system's reason.
+        errno: i32,
+    },
+    /// A client was accepted.
+    Connection,
+    /// A session turned out to be a replication connection.
+    BecameWalSender,
+    /// A child asks for something by SIGUSR1. C: `sigusr1_handler`.
+    Request(Request),
+    /// A timer asked for by [`Action::StartTimer`](super::Action::StartTimer) went off.
+    Timer(Timer),
+    /// postmaster.pid is gone or names somebody else. C: `RecheckDataDirLockFile` returning false.
+    LockFileInvalid,
+}
+
+/// How urgently to stop; a later one overrides an earlier one. C: `Shutdown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ShutdownMode {
+    /// Not at all.
+    None,
+    /// When the last client has left (SIGTERM).
+    Smart,
+    /// Disconnect the clients, write a checkpoint (SIGINT).
+    Fast,
+    /// At once; the next start recovers (SIGQUIT).
+    Immediate,
+}
+
+impl ShutdownMode {
+    /// The word in the log and in `pg_ctl stop -m`.
+    pub fn word(self) -> &'static str {
+        match self {
+            ShutdownMode::None => "no",
+            ShutdownMode::Smart => "smart",
+            ShutdownMode::Fast => "fast",
+            ShutdownMode::Immediate => "immediate",
+        }
+    }
+}
+
+/// What SIGUSR1 can mean. C: `PMSIGNAL_*`, and the two signal files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// The startup process began to redo.
+    RecoveryStarted,
+    /// The startup process reached consistency and read-only sessions may begin.
+    BeginHotStandby,
+    /// `pg_rotate_logfile()`.
+    RotateLogfile,
+    /// The file `logrotate` is there (`pg_ctl logrotate`).
+    LogrotateFile,
+    /// Somebody fears transaction id wraparound; autovacuum must run even if turned off.
+    StartAutovacLauncher,
+    /// The launcher wants a worker.
+    StartAutovacWorker,
+    /// The startup process wants WAL streamed.
+    StartWalReceiver,
+    /// A child changed something the state machine looks at.
+    AdvanceStateMachine,
+    /// The file `promote` is there (`pg_ctl promote`).
+    PromoteFile,
+}
+
+/// The clocks. The machine asks for them and is told when they go off; it never looks at one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Timer {
+    /// Children that have been told to quit get this long. C: `SIGKILL_CHILDREN_AFTER_SECS`.
+    KillClock,
+    /// Until the next archiver may start. C: `PGARCH_RESTART_INTERVAL`.
+    ArchiverRestart,
+    /// Until the next stats collector may start. C: `PGSTAT_RESTART_INTERVAL`.
+    StatsCollectorRestart,
+    /// Until postmaster.pid is looked at again.
+    LockFileRecheck,
+    /// Until socket and lock files are touched, lest a cleaner of old files in /tmp takes them.
+    SocketTouch,
+}
+
+impl Timer {
+    /// Every timer, in declaration order.
+    pub const ALL: [Timer; 5] = [
+        Timer::KillClock,
+        Timer::ArchiverRestart,
+        Timer::StatsCollectorRestart,
+        Timer::LockFileRecheck,
+        Timer::SocketTouch,
+    ];
+
+    /// How long it runs.
+    pub fn seconds(self) -> u64 {
+        match self {
+            Timer::KillClock => 5,
+            Timer::ArchiverRestart => 10,
+            Timer::StatsCollectorRestart => 60,
+            Timer::LockFileRecheck => 60,
+            Timer::SocketTouch => 58 * 60,
+        }
+    }
+
+    /// The word golden scripts use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Timer::KillClock => "kill-clock",
+            Timer::ArchiverRestart => "archiver-restart",
+            Timer::StatsCollectorRestart => "stats-restart",
+            Timer::LockFileRecheck => "lock-file-recheck",
+            Timer::SocketTouch => "socket-touch",
+        }
+    }
+}
+
+/// `archive_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ArchiveMode {
+    /// No archiver.
+    Off,
+    /// An archiver in normal running.
+    On,
+    /// An archiver in recovery too.
+    Always,
+}
+
+/// The settings that the rules depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// `logging_collector`.
+    pub logging_collector: bool,
+    /// `autovacuum` and `track_counts`. C: `AutoVacuumingActive`.
+    pub autovacuum: bool,
+    /// `archive_mode`.
+    pub archive_mode: ArchiveMode,
+    /// `hot_standby`.
+    pub hot_standby: bool,
+    /// `restart_after_crash`.
+    pub restart_after_crash: bool,
+    /// `remove_temp_files_after_crash`.
+    pub remove_temp_files_after_crash: bool,
+    /// After a crash stop the others for a debugger rather than ending them (`postgres -T`). C: `SendStop`.
+    pub send_stop: bool,
+    /// How many backends, workers and walsenders may exist. C: `MaxLivePostmasterChildren`.
+    pub max_live_children: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            logging_collector: false,
+            autovacuum: true,
+            archive_mode: ArchiveMode::Off,
+            hot_standby: true,
+            restart_after_crash: true,
+            remove_temp_files_after_crash: true,
+            send_stop: false,
+            max_live_children: max_live_children(100, 3, 10, 8),
+        }
+    }
+}
+
+/// Twice what can be in use: a session counts from its fork on, and many of those that are being
+/// authenticated will fail. The exact limit is enforced when one of them asks for its place in shared
+/// memory. C: `MaxLivePostmasterChildren`.
+pub fn max_live_children(
+    max_connections: u32,
+    autovacuum_max_workers: u32,
+    max_wal_senders: u32,
+    max_worker_processes: u32,
+) -> u32 {
+    2 * (max_connections + autovacuum_max_workers + 1 + max_wal_senders + max_worker_processes)
+}

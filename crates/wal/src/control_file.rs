@@ -1,0 +1,49 @@
+//! pg_control, read and written by several processes under one lock.
+//!
+//! The file itself is the shared state: eight kilobytes, rewritten whole with one write, so that a reader
+//! needs no copy of it in shared memory. Writers hold [`CONTROL_FILE_LOCK`] across read, change and write.
+//!
+//! C counterpart: `ControlFile`, `ReadControlFile` and `UpdateControlFile` of xlog.c.
+
+use common::SqlState;
+use common::pg_control::{ControlFileData, ControlFileError};
+use elog::{PgError, Result, fatal};
+use miscinit::globals::data_dir;
+use shmem::{LwLock, Reservation, ShmVar};
+
+/// Serialises changes of pg_control. It holds the number of updates since the segment was made.
+/// C: `ControlFileLock`.
+pub static CONTROL_FILE_LOCK: ShmVar<LwLock<u64>> = ShmVar::new("Control File");
+
+/// Reserves the lock in the segment.
+pub fn reserve(reservation: &mut Reservation) {
+    reservation.var(&CONTROL_FILE_LOCK, || LwLock::new("ControlFile", 0));
+}
+
+/// Reads and checks the file. C: `ReadControlFile`.
+///
+/// # Errors
+/// FATAL with PostgreSQL's text if it is missing, torn or of another version.
+pub fn read() -> Result<ControlFileData> {
+    ControlFileData::read(data_dir()).map_err(|e| control_file_error(&e))
+}
+
+/// Changes the file under the lock. C: `UpdateControlFile`.
+///
+/// # Errors
+/// What [`read`] returns, or PANIC if the file cannot be written: what is on disk is then unknown.
+pub fn update(change: impl FnOnce(&mut ControlFileData)) -> Result<()> {
+    let mut updates = CONTROL_FILE_LOCK.get().exclusive();
+    let mut control = read()?;
+    change(&mut control);
+    control.write(data_dir()).map_err(|e| {
+        elog::pg_error!(Panic, SqlState::IO_ERROR, "could not write file \"global/pg_control\": {}", elog::errno_text(&e))
+    })?;
+    *updates += 1;
+    Ok(())
+}
+
+/// The FATAL that PostgreSQL raises for an unusable control file.
+pub fn control_file_error(error: &ControlFileError) -> PgError {
+    fatal!(SqlState::DATA_CORRUPTED, "{error}")
+}
