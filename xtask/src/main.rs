@@ -1,2 +1,71 @@
-//! Placeholder.
-fn main() {}
+//! The project's chores, as `cargo xtask CHORE`.
+
+mod client; // psql, or what stands in for it
+mod cluster_dir; // where run-cluster keeps its cluster, and as whom it runs
+mod log_view; // the log in colour
+mod ps; // the processes as a tree
+mod run_cluster; // the README's first command
+mod setup; // what the tests need
+mod test; // the README's second command
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of pganatomy.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version)]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Build, make a cluster if there is none, start it, show its processes, follow its log.
+    RunCluster(run_cluster::Options),
+    /// A client on the running cluster: the real psql if installed, else a small one of our own.
+    Psql {
+        /// The cluster's data directory.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Arguments for psql.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The cluster's processes as a tree, with state and wait event.
+    Ps {
+        /// The cluster's data directory.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Install what the tests need: PostgreSQL 15 as the reference, a Python driver.
+    Setup,
+    /// Run all tests, after setup. Ends with the counts.
+    Test {
+        /// Arguments for `cargo test`, for example `-p shmem`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// What a chore that failed says: one line a person can act on.
+pub(crate) type Result<T, E = String> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let result = match Args::parse().chore {
+        Chore::RunCluster(options) => run_cluster::run(&options),
+        Chore::Psql { data, args } => client::run(data, &args),
+        Chore::Ps { data } => ps::run(data),
+        Chore::Setup => setup::run(),
+        Chore::Test { args } => test::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -73,8 +73,8 @@ pub enum ClientAddr {
 
 const NAME_WORDS: usize = NAMEDATALEN / 8;
 
-/// The shared form. All moments are microseconds since 2000-01-01, 0 for none.
-#[repr(C)]
+shmem::shm_struct! {
+/// All moments are microseconds since 2000-01-01, 0 for none.
 pub(crate) struct Entry {
     changes: AtomicU32,
     pid: AtomicI32,
@@ -92,6 +92,7 @@ pub(crate) struct Entry {
     database_name: [AtomicU64; NAME_WORDS],
     user_name: [AtomicU64; NAME_WORDS],
     application_name: [AtomicU64; NAME_WORDS],
+}
 }
 
 /// A consistent copy of one entry.
@@ -323,7 +324,11 @@ mod tests {
         let entry = Entry::new();
         entry.start(BackendType::Backend, 1, 0);
         for (client, local, expected) in [
-            (Some(("127.0.0.1".parse().unwrap(), 5)), false, ClientAddr::Tcp("127.0.0.1".parse().unwrap(), 5)),
+            (
+                Some(("127.0.0.1".parse().unwrap(), 5)),
+                false,
+                ClientAddr::Tcp("127.0.0.1".parse().unwrap(), 5),
+            ),
             (Some(("::1".parse().unwrap(), 9)), false, ClientAddr::Tcp("::1".parse().unwrap(), 9)),
             (None, true, ClientAddr::Local),
             (None, false, ClientAddr::None),

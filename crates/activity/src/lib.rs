@@ -26,8 +26,8 @@ use std::time::SystemTime;
 use common::{BackendType, Oid};
 use shmem::{Reservation, ShmSlice};
 
-pub use entry::{Activity, ClientAddr, State};
 use entry::Entry;
+pub use entry::{Activity, ClientAddr, State};
 
 static ENTRIES: ShmSlice<Entry> = ShmSlice::new("Backend Status Array");
 /// The statements, `track_activity_query_size` bytes each, in words. C: `BackendActivityBuffer`.
@@ -75,7 +75,7 @@ pub fn now() -> i64 {
 
 /// Takes the entry of this process's PGPROC. C: `pgstat_beinit` and `pgstat_bestart`.
 pub fn begin(kind: BackendType) {
-    let index = shmem::proc::my_proc().pgprocno();
+    let index = shmem::my_proc().pgprocno as usize;
     let mine = Mine { entry: &ENTRIES.get()[index], statement: statement_of(index) };
     MINE.set(Some(mine));
     mine.entry.start(kind, miscinit::globals::my_proc_pid(), pg_micros(miscinit::globals::my_start_time()));
@@ -96,7 +96,12 @@ fn with_mine(report: impl FnOnce(&Mine)) {
 }
 
 /// A session has been let in: who it is and from where.
-pub fn report_session(database: (Oid, &str), user: (Oid, &str), client: Option<(IpAddr, u16)>, is_local: bool) {
+pub fn report_session(
+    database: (Oid, &str),
+    user: (Oid, &str),
+    client: Option<(IpAddr, u16)>,
+    is_local: bool,
+) {
     with_mine(|mine| mine.entry.set_session(database, user, client, is_local));
 }
 

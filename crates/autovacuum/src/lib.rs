@@ -35,7 +35,7 @@ pub fn autovac_launcher_main(start: ChildStart) -> ! {
         interrupt::take(Pending::QueryCancel);
         interrupt::take(Pending::WorkerWakeup);
         let nap = Duration::from_secs(guc::vars::AUTOVACUUM_NAPTIME.get() as u64);
-        Ok(Turn::Sleep(Some(nap_with(&databases_in_need(), nap)), WaitEvent::AutoVacuumMain))
+        Ok(Turn::Sleep(Some(nap_with(&databases_in_need(), nap)), WaitEvent::AUTOVACUUM_MAIN))
     })
 }
 

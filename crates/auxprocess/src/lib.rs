@@ -42,7 +42,8 @@ const REST_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// C: `AuxiliaryProcessMain`.
 pub fn begin(start: &ChildStart) {
     begin_detached(start);
-    if let Err(error) = shmem::proc::init_process(start.kind) {
+    shmem::pmsignal::set_my_child_slot(start.slot);
+    if let Err(error) = shmem::init_process(start.kind, start.cancel_key) {
         error.report();
         exit::proc_exit(1);
     }
@@ -75,8 +76,8 @@ pub fn main_loop(mut turn: impl FnMut() -> Result<Turn>) -> ! {
 
 /// Waits for the latch or the time; leaves if the postmaster has died.
 pub fn wait(timeout: Option<Duration>, event: WaitEvent) {
-    let woken = latch::wait(Wake::LATCH_SET | Wake::TIMEOUT | Wake::POSTMASTER_DEATH, timeout, event);
-    if woken.contains(Wake::POSTMASTER_DEATH) {
+    let woken = latch::wait(Wake::LATCH_OR_DEATH, timeout, event);
+    if woken.postmaster_died() {
         exit::proc_exit(1);
     }
 }
@@ -92,11 +93,11 @@ pub fn reload_config() {
 /// C: the `sigsetjmp` block of an auxiliary process.
 fn recover(error: &elog::PgError) {
     error.report();
-    shmem::lwlock::release_all();
+    shmem::release_all();
     if error.severity >= elog::Severity::Fatal {
         exit::proc_exit(1);
     }
-    wait(Some(REST_AFTER_ERROR), WaitEvent::PgSleep);
+    wait(Some(REST_AFTER_ERROR), WaitEvent::PG_SLEEP);
 }
 
 /// True for kinds this crate runs; sessions have their own loop in `backend`.

@@ -1,1 +1,49 @@
-//! One client session, from its start-up packet to its end.
+//! A client's session: from the first byte to the last.
+//!
+//! Started by: the postmaster, one for each connection it accepts.
+//! Woken by:   its client; its latch, when a signal left a note; the postmaster's death.
+//! Ends by:    Terminate or end of file = exit 0. SIGTERM = FATAL 57P01, exit 1. SIGQUIT = a last word to the
+//!             client, exit 2 at once. Death of the postmaster = what `backend_on_postmaster_death` says.
+//! If it dies: exit 0 and 1 are ordinary; anything else is a crash and restarts all.
+//! Differs from PG 15: it can outlive its postmaster, as up to 9.4; statements that need tables are refused
+//!             with 0A000 until there are tables.
+//!
+//! The files in the order of a session's life:
+//!
+//! 1. `connection`: start-up packet, authentication, role, database, first answers;
+//! 2. `session`: the loop over messages, and what an error does to it;
+//! 3. `simple`, `extended`: the two query protocols; `portal`: what both run;
+//! 4. `utility`: commands that are not queries; `roles`: CREATE ROLE and its kin;
+//! 5. `functions`, `views`: what only a server can answer;
+//! 6. `wait`: what signals and the postmaster's death mean while all this goes on.
+//!
+//! C counterpart: tcop/postgres.c, tcop/pquery.c, tcop/utility.c, utils/init/postinit.c, and the child's half of
+//! `BackendStartup` in postmaster.c.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod extended;
+mod functions;
+mod identity;
+mod portal;
+mod roles;
+mod session;
+mod simple;
+mod transaction;
+mod utility;
+mod views;
+mod wait;
+
+use miscinit::child::ChildStart;
+use miscinit::exit;
+
+pub use functions::register;
+
+/// Entry point. C: `BackendRun`.
+pub fn backend_main(start: ChildStart) -> ! {
+    match connection::begin(start) {
+        Some(session) => session.run(),
+        None => exit::proc_exit(0),
+    }
+}

@@ -42,9 +42,9 @@ fn write_some_buffers() -> bool {
 fn next_wait(idle_rounds: u32) -> Turn {
     let delay = Duration::from_millis(guc::vars::BGWRITER_DELAY.get() as u64);
     if idle_rounds < 2 {
-        Turn::Sleep(Some(delay), WaitEvent::BgWriterMain)
+        Turn::Sleep(Some(delay), WaitEvent::BGWRITER_MAIN)
     } else {
-        Turn::Sleep(Some(delay * HIBERNATE_FACTOR), WaitEvent::BgWriterHibernate)
+        Turn::Sleep(Some(delay * HIBERNATE_FACTOR), WaitEvent::BGWRITER_HIBERNATE)
     }
 }
 
@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn hibernates_after_two_idle_rounds() {
         let millis = |ms| Some(Duration::from_millis(ms));
-        assert_eq!(next_wait(0), Turn::Sleep(millis(200), WaitEvent::BgWriterMain));
-        assert_eq!(next_wait(1), Turn::Sleep(millis(200), WaitEvent::BgWriterMain));
-        assert_eq!(next_wait(2), Turn::Sleep(millis(10_000), WaitEvent::BgWriterHibernate));
+        assert_eq!(next_wait(0), Turn::Sleep(millis(200), WaitEvent::BGWRITER_MAIN));
+        assert_eq!(next_wait(1), Turn::Sleep(millis(200), WaitEvent::BGWRITER_MAIN));
+        assert_eq!(next_wait(2), Turn::Sleep(millis(10_000), WaitEvent::BGWRITER_HIBERNATE));
     }
 }

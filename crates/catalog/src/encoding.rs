@@ -54,8 +54,9 @@ const NAMES: [&str; 42] = [
     "SHIFT_JIS_2004",
 ];
 
-/// Other names, without anything that is neither letter nor digit.
-const ALIASES: [(&str, &str); 27] = [
+/// Other names, without anything that is neither letter nor digit. A leading `windows` is the same as
+/// `win` and is not listed.
+const ALIASES: [(&str, &str); 24] = [
     ("unicode", "UTF8"),
     ("iso88591", "LATIN1"),
     ("iso88592", "LATIN2"),
@@ -74,15 +75,12 @@ const ALIASES: [(&str, &str); 27] = [
     ("alt", "WIN866"),
     ("win", "WIN1251"),
     ("koi8", "KOI8R"),
-    ("windows1250", "WIN1250"),
-    ("windows1251", "WIN1251"),
-    ("windows1252", "WIN1252"),
-    ("windows866", "WIN866"),
     ("mskanji", "SJIS"),
     ("shiftjis", "SJIS"),
-    ("windows932", "SJIS"),
-    ("windows936", "GBK"),
-    ("windows949", "UHC"),
+    ("win932", "SJIS"),
+    ("win936", "GBK"),
+    ("win949", "UHC"),
+    ("win950", "BIG5"),
 ];
 
 impl Encoding {
@@ -96,7 +94,10 @@ impl Encoding {
     /// The encoding of this name; case and everything but letters and digits do not matter.
     /// C: `pg_char_to_encoding`.
     pub fn from_name(name: &str) -> Option<Encoding> {
-        let clean = clean(name);
+        let mut clean = clean(name);
+        if let Some(number) = clean.strip_prefix("windows") {
+            clean = format!("win{number}");
+        }
         let canonical = ALIASES.iter().find(|(alias, _)| *alias == clean).map(|(_, canonical)| *canonical);
         let position = match canonical {
             Some(canonical) => NAMES.iter().position(|name| *name == canonical),
@@ -144,6 +145,8 @@ mod tests {
             ("sql_ascii", "SQL_ASCII", 0),
             ("koi8u", "KOI8U", 34),
             ("ShiftJIS", "SJIS", 35),
+            ("Windows-1252", "WIN1252", 24),
+            ("windows949", "UHC", 38),
             ("shift_jis_2004", "SHIFT_JIS_2004", 41),
         ] {
             let encoding = Encoding::from_name(spelling).unwrap();

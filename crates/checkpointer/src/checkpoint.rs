@@ -59,7 +59,8 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
 
 impl Statistics {
     fn log(&self, total_secs: f64) {
-        let average_sync = if self.files_synced == 0 { 0.0 } else { self.sync_secs / f64::from(self.files_synced) };
+        let average_sync =
+            if self.files_synced == 0 { 0.0 } else { self.sync_secs / f64::from(self.files_synced) };
         let percent = 100.0 * self.buffers_written as f64 / f64::from(guc::vars::SHARED_BUFFERS.get());
         ereport!(
             Log,

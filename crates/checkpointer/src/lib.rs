@@ -55,7 +55,7 @@ fn turn(last_checkpoint: &mut Instant) -> Result<Turn> {
         return Ok(Turn::Again);
     }
     let left = timeout.saturating_sub(last_checkpoint.elapsed());
-    Ok(Turn::Sleep(Some(left), WaitEvent::CheckpointerMain))
+    Ok(Turn::Sleep(Some(left), WaitEvent::CHECKPOINTER_MAIN))
 }
 
 /// The last thing that is written before the cluster stops. C: `ShutdownXLOG`.

@@ -67,43 +67,27 @@ impl CheckpointFlags {
     }
 }
 
-/// What the spinlock protects.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Requests {
-    flags: u32,
-    started: u32,
-    done: u32,
-    failed: u32,
+shmem::shm_struct! {
+    /// What the spinlock protects.
+    #[derive(Clone, Copy)]
+    struct Requests {
+        flags: u32,
+        started: u32,
+        done: u32,
+        failed: u32,
+    }
 }
 
 /// The checkpointer's pid, 0 while there is none.
 static CHECKPOINTER_PID: ShmVar<AtomicI32> = ShmVar::new("Checkpointer pid");
-static REQUESTS: ShmVar<SpinLock<[u32; 4]>> = ShmVar::new("Checkpointer requests");
+static REQUESTS: ShmVar<SpinLock<Requests>> = ShmVar::new("Checkpointer requests");
 /// One flag a PGPROC: its owner waits for a checkpoint to start or end. C: `start_cv` and `done_cv`.
 static WAITING: ShmSlice<AtomicU32> = ShmSlice::new("Checkpoint waiters");
-
-impl Requests {
-    fn from_shared(words: [u32; 4]) -> Requests {
-        let [flags, started, done, failed] = words;
-        Requests { flags, started, done, failed }
-    }
-    fn with<R>(change: impl FnOnce(&mut Requests) -> R) -> R {
-        let mut shared = REQUESTS.get().lock();
-        let mut requests = Requests::from_shared(*shared);
-        let result = change(&mut requests);
-        *shared = [requests.flags, requests.started, requests.done, requests.failed];
-        result
-    }
-    fn read() -> Requests {
-        Requests::from_shared(*REQUESTS.get().lock())
-    }
-}
 
 /// Reserves what askers and checkpointer share. `proc_count`: all PGPROCs. C: `CheckpointerShmemInit`.
 pub fn reserve(reservation: &mut Reservation, proc_count: usize) {
     reservation.var(&CHECKPOINTER_PID, || AtomicI32::new(0));
-    reservation.var(&REQUESTS, || SpinLock::new([0; 4]));
+    reservation.var(&REQUESTS, || SpinLock::new(Requests { flags: 0, started: 0, done: 0, failed: 0 }));
     reservation.slice(&WAITING, proc_count, |_| AtomicU32::new(0));
 }
 
@@ -137,28 +121,26 @@ pub(crate) fn take() -> Option<Work> {
 }
 
 fn start(even_without_request: bool) -> Option<Work> {
-    let work = Requests::with(|r| {
-        if r.flags == 0 && !even_without_request {
+    let work = {
+        let mut requests = REQUESTS.get().lock();
+        if requests.flags == 0 && !even_without_request {
             return None;
         }
-        r.started = r.started.wrapping_add(1);
-        let flags = CheckpointFlags::from_bits_truncate(std::mem::take(&mut r.flags));
-        Some(Work { flags, number: r.started })
-    });
-    if work.is_some() {
-        wake_waiters();
-    }
-    work
+        requests.started = requests.started.wrapping_add(1);
+        let flags = CheckpointFlags::from_bits_truncate(std::mem::take(&mut requests.flags));
+        Work { flags, number: requests.started }
+    };
+    wake_waiters();
+    Some(work)
 }
 
 /// Tells everyone who waits how it went.
 pub(crate) fn finish(work: Work, ok: bool) {
-    Requests::with(|r| {
-        r.done = work.number;
-        if !ok {
-            r.failed = r.failed.wrapping_add(1);
-        }
-    });
+    {
+        let mut requests = REQUESTS.get().lock();
+        requests.done = work.number;
+        requests.failed = requests.failed.wrapping_add(u32::from(!ok));
+    }
     wake_waiters();
 }
 
@@ -183,11 +165,12 @@ const SIGNAL_RETRY_DELAY: Duration = Duration::from_millis(100);
 #[doc(alias = "RequestCheckpoint")]
 pub fn request_checkpoint(flags: CheckpointFlags) -> Result<()> {
     let wait = flags.contains(CheckpointFlags::WAIT);
-    let before = Requests::with(|r| {
-        let before = *r;
-        r.flags |= flags.bits();
+    let before = {
+        let mut requests = REQUESTS.get().lock();
+        let before = *requests;
+        requests.flags |= flags.bits();
         before
-    });
+    };
     if let Err(error) = signal_checkpointer(wait) {
         if wait {
             return Err(error);
@@ -199,8 +182,9 @@ pub fn request_checkpoint(flags: CheckpointFlags) -> Result<()> {
         return Ok(());
     }
     let _registration = Registration::new();
-    let number = wait_for(WaitEvent::CheckpointStart, |r| (r.started != before.started).then_some(r.started))?;
-    let failed = wait_for(WaitEvent::CheckpointDone, |r| {
+    let number =
+        wait_for(WaitEvent::CHECKPOINT_START, |r| (r.started != before.started).then_some(r.started))?;
+    let failed = wait_for(WaitEvent::CHECKPOINT_DONE, |r| {
         (r.done.wrapping_sub(number) as i32 >= 0).then_some(r.failed)
     })?;
     if failed != before.failed {
@@ -218,7 +202,7 @@ fn signal_checkpointer(patient: bool) -> Result<()> {
         let failure = match CHECKPOINTER_PID.get().load(SeqCst) {
             // A dead postmaster starts nothing, and its checkpointer goes when it does: whether the kernel
             // still keeps the pid of the dead one makes no difference to the asker.
-            _ if !shmem::postmaster_alive() => return Err(could_not_signal(Errno::ESRCH.into())),
+            _ if !shmem::postmaster_alive() => return Err(could_not_signal(Some(Errno::ESRCH))),
             0 => None,
             pid => match kill(Pid::from_raw(pid), Signal::SIGINT) {
                 Ok(()) => return Ok(()),
@@ -226,20 +210,16 @@ fn signal_checkpointer(patient: bool) -> Result<()> {
             },
         };
         if !patient || tries >= MAX_SIGNAL_TRIES {
-            return Err(could_not_signal(failure.map(Into::into)));
+            return Err(could_not_signal(failure));
         }
         tries += 1;
         interrupt::check()?;
-        latch::wait(
-            Wake::TIMEOUT | Wake::POSTMASTER_DEATH,
-            Some(SIGNAL_RETRY_DELAY),
-            WaitEvent::CheckpointStart,
-        );
+        latch::wait(Wake::POSTMASTER_DEATH, Some(SIGNAL_RETRY_DELAY), WaitEvent::CHECKPOINT_START);
     }
 }
 
 fn could_not_signal(errno: Option<Errno>) -> PgError {
-    let reason = errno.map_or("checkpointer is not running".to_string(), |e| elog::errno_text(&e.into()));
+    let reason = errno.map_or("checkpointer is not running".to_string(), |e| elog::errno_text(e));
     error!(SqlState::INTERNAL_ERROR, "could not signal for checkpoint: {reason}").routine("RequestCheckpoint")
 }
 
@@ -247,12 +227,12 @@ fn could_not_signal(errno: Option<Errno>) -> PgError {
 fn wait_for(event: WaitEvent, ready: impl Fn(&Requests) -> Option<u32>) -> Result<u32> {
     loop {
         latch::reset();
-        if let Some(found) = ready(&Requests::read()) {
+        if let Some(found) = ready(&REQUESTS.get().lock().clone()) {
             return Ok(found);
         }
         interrupt::check()?;
-        let woken = latch::wait(Wake::LATCH_SET | Wake::POSTMASTER_DEATH, None, event);
-        if woken.contains(Wake::POSTMASTER_DEATH) {
+        let woken = latch::wait(Wake::LATCH_OR_DEATH, None, event);
+        if woken.postmaster_died() {
             return Err(could_not_signal(Some(Errno::ESRCH)));
         }
     }
@@ -263,7 +243,7 @@ struct Registration(&'static AtomicU32);
 
 impl Registration {
     fn new() -> Registration {
-        let flag = &WAITING.get()[shmem::proc::my_proc().pgprocno()];
+        let flag = &WAITING.get()[shmem::my_proc().pgprocno as usize];
         flag.store(1, SeqCst);
         Registration(flag)
     }

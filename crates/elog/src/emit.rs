@@ -177,10 +177,11 @@ pub(crate) fn emit(error: &PgError) {
         write_to_log(error);
     }
     // The sink failing must not call the sink.
-    if depth.0 == 1 && client_wants(severity) {
-        if let Some(sink) = CLIENT_SINK.get() {
-            sink(error);
-        }
+    if depth.0 == 1
+        && client_wants(severity)
+        && let Some(sink) = CLIENT_SINK.get()
+    {
+        sink(error);
     }
 }
 

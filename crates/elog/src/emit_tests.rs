@@ -317,3 +317,54 @@ fn endless_recursion_ends() {
 fn reports_from_inside_an_update_of_the_session_are_harmless() {
     assert_eq!(session::update(|_| report_to(LogConfig::default(), Severity::Log)), (true, false));
 }
+
+/// Splits one CSV row as COPY does; `None` for an unquoted empty field.
+fn parse_row(row: &str) -> Vec<Option<String>> {
+    let (mut fields, mut chars) = (Vec::new(), row.strip_suffix('\n').unwrap().chars().peekable());
+    loop {
+        let (mut field, mut quoted) = (String::new(), false);
+        if chars.next_if_eq(&'"').is_some() {
+            quoted = true;
+            while let Some(c) = chars.next() {
+                if c == '"' && chars.next_if_eq(&'"').is_none() {
+                    break;
+                }
+                field.push(c);
+            }
+        }
+        while let Some(c) = chars.next_if(|c| *c != ',') {
+            assert!(!quoted, "text after a closing quote in {row:?}");
+            field.push(c);
+        }
+        fields.push(Some(field).filter(|field| quoted || !field.is_empty()));
+        if chars.next().is_none() {
+            return fields;
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_csv_row_has_26_columns_whatever_is_in_them(
+        message in "[a\",\n\\\\ ä]{0,12}",
+        detail in proptest::option::of("[a\",\n ]{0,12}"),
+        statement in proptest::option::of("[a\",\n ]{0,12}"),
+        user in "[a\",\n]{0,8}",
+        position in proptest::option::of(0u32..3),
+    ) {
+        let mut error = missing_column();
+        error.message = message.clone().into();
+        error.detail = detail.clone();
+        error.position = position;
+        let statement: Option<Rc<str>> = statement.map(Rc::from);
+        let session = SessionInfo { user: Some(user.clone()), statement: statement.clone(), ..recorded_session() };
+        let fields = parse_row(&render(recorded_config(), &session, &error, 0, Destination::Csvlog));
+        proptest::prop_assert_eq!(fields.len(), 26);
+        proptest::prop_assert_eq!(fields[1].clone(), Some(user));
+        proptest::prop_assert_eq!(fields[13].clone(), Some(message));
+        proptest::prop_assert_eq!(fields[14].clone(), detail);
+        proptest::prop_assert_eq!(fields[19].as_deref(), statement.as_deref());
+        let shown = position.filter(|at| *at > 0 && statement.is_some());
+        proptest::prop_assert_eq!(fields[20].clone(), shown.map(|at| at.to_string()));
+    }
+}

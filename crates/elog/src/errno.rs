@@ -2,6 +2,7 @@
 
 use std::io;
 
+use common::SqlState;
 use nix::errno::Errno;
 
 /// Anything that carries an `errno`.
@@ -47,6 +48,21 @@ impl<T: AsErrno + ?Sized> AsErrno for &T {
 #[doc(alias = "strerror")]
 pub fn errno_text(errno: impl AsErrno) -> String {
     errno.errno_text()
+}
+
+/// The SQLSTATE of a failed file operation. C: `errcode_for_file_access`.
+pub fn sqlstate_for_file_access(error: &io::Error) -> SqlState {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM | Errno::EACCES | Errno::EROFS) => SqlState::INSUFFICIENT_PRIVILEGE,
+        Some(Errno::ENOENT) => SqlState::UNDEFINED_FILE,
+        Some(Errno::EEXIST) => SqlState::DUPLICATE_FILE,
+        Some(Errno::ENOTDIR | Errno::EISDIR | Errno::ENOTEMPTY) => SqlState::WRONG_OBJECT_TYPE,
+        Some(Errno::ENOSPC) => SqlState::DISK_FULL,
+        Some(Errno::ENOMEM) => SqlState::OUT_OF_MEMORY,
+        Some(Errno::ENFILE | Errno::EMFILE) => SqlState::INSUFFICIENT_RESOURCES,
+        Some(Errno::EIO) => SqlState::IO_ERROR,
+        _ => SqlState::INTERNAL_ERROR,
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,66 @@
 #![forbid(unsafe_code)]
-//! Settings.
+//! Settings: what they are, what they are set to, and who may change them when.
+//!
+//! - [`vars`] has one handle per setting: `guc::vars::MAX_CONNECTIONS.get()`. Reading one is an atomic load.
+//! - [`set_option`], [`reset`], [`show`] and [`at_xact_begin`] and its siblings are SET, RESET, SHOW and their
+//!   ties to transactions.
+//! - [`process_config_file`] reads postgresql.conf at start and again at each SIGHUP; [`alter_system`] writes
+//!   postgresql.auto.conf.
+//! - [`rows`] is pg_settings, [`take_reports`] what clients must be told.
+//!
+//! Everything is process-local and inherited by fork: the postmaster reads its files, a new child has the
+//! result at no cost, and a running child reads the files again when the postmaster passes SIGHUP on.
+//!
+//! C counterpart: src/backend/utils/misc (guc.c, guc-file.l), and the variables of commands/variable.c.
 
-mod check;
-mod table;
-mod var;
+mod alter_system;
+mod check; // 4. what else a value must pass
+mod command_line; // 7. start-up: arguments, environment, files
+mod encoding;
+pub mod file;
+mod list;
+mod name;
+pub mod sample;
+mod session; // 6. SET, RESET, SHOW
+mod show;
+mod source; // 5. who set it, and what outranks what
+mod startup;
+mod state;
+mod table; // 2. what each setting is
+mod timezone;
+mod units; // 3. text to value and back
+mod value;
+mod var; // 1. the cells that are read everywhere
+mod xact;
 
+pub use alter_system::{alter_system_reset, alter_system_reset_all, alter_system_set};
+pub use command_line::{parse_long_option, split_options};
+pub use encoding::canonical_encoding;
+pub use file::{FileSettingRow, file_settings, process_config_file};
+pub use list::{flatten_list, split_directories, split_guc_list, split_identifiers};
+pub use session::{
+    current_setting, reset, reset_all, set_config, set_dynamic_default, set_internal, set_option,
+};
+pub use show::{
+    Privileges, SettingRow, reported, reports_enabled, rows, rows_for, show, show_all, take_reports,
+};
+pub use source::{GucAction, GucSource};
+pub use startup::{
+    StartupProblem, check_combinations, data_dir, initialize, select_config_files, set_data_dir,
+    under_postmaster,
+};
+pub use state::generation;
 pub use table::{Choice, GucContext, Kind, Setting, Unit, all, find, flags};
+pub use timezone::{log_timezone, lookup_timezone, session_timezone};
+pub use value::parse_bool;
 pub use var::{BoolVar, EnumVar, IntVar, RealVar, StringVar};
+pub use xact::{
+    at_sub_abort, at_sub_commit, at_xact_abort, at_xact_begin, at_xact_commit, new_nest_level,
+    note_first_query,
+};
+
+#[cfg(test)]
+mod tests;
 
 /// One handle per setting, named as the setting in upper case: `vars::MAX_CONNECTIONS.get()`.
 pub mod vars {

@@ -23,7 +23,8 @@ pub mod tls; // 4. the same, encrypted
 pub mod hba; // 5. who may come in how
 pub mod auth; // 6. the proof
 mod hostname;
-pub mod saslprep;
-pub mod scram_common;
+
+#[cfg(test)]
+mod testing;
 
 pub use port::{Direction, Incoming, Port, WaitPolicy};

@@ -19,9 +19,10 @@
 pub mod child; // 1. what a forked child is told
 pub mod config; // 6. what a changed setting means for the layers below the settings
 pub mod exit; // 5. how it ends
-mod farewell; // the last words of a session that must leave at once
+pub mod farewell; // the last words of a session that must leave at once
 pub mod globals; // 2. who it is
 pub mod interrupt; // 4. what the handlers noted
 pub mod lockfile; // 8. postmaster.pid and the socket locks
 pub mod ps_status; // 7. its title
+pub mod timeout; // 9. the one timer of a session
 pub mod signals; // 3. what signals mean to it

@@ -14,8 +14,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use common::pidfile::{self, PID_FILE, PidFile};
 use common::SqlState;
+use common::pidfile::{self, PID_FILE, PidFile};
 use elog::{PgError, Result, ereport, error, fatal};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -126,7 +126,10 @@ fn refuse_unless_stale(path: &Path, protects: &Protects<'_>, content: &str) -> R
         let who = if found.is_standalone() { "postgres" } else { "postmaster" };
         let hint = match protects {
             Protects::DataDir => {
-                format!("Is another {who} (PID {owner}) running in data directory \"{}\"?", globals::data_dir().display())
+                format!(
+                    "Is another {who} (PID {owner}) running in data directory \"{}\"?",
+                    globals::data_dir().display()
+                )
             }
             Protects::Socket(socket) => {
                 format!("Is another {who} (PID {owner}) using socket file \"{}\"?", socket.display())
@@ -135,18 +138,11 @@ fn refuse_unless_stale(path: &Path, protects: &Protects<'_>, content: &str) -> R
         return Err(fatal!(SqlState::LOCK_FILE_EXISTS, "lock file \"{shown}\" already exists").hint(hint));
     }
     match (protects, found.shmem_key) {
-        (Protects::DataDir, Some((key, id))) if shmem::sysv::in_use(key, id) => Err(still_in_use(key, id)),
+        (Protects::DataDir, Some((key, id))) if shmem::sysv::in_use(globals::data_dir(), key, id) => {
+            Err(shmem::sysv::still_in_use_error(key, id, globals::data_dir()))
+        }
         _ => Ok(()),
     }
-}
-
-fn still_in_use(key: u64, id: u64) -> PgError {
-    fatal!(SqlState::LOCK_FILE_EXISTS, "pre-existing shared memory block (key {key}, ID {id}) is still in use").hint(
-        format!(
-            "Terminate any old server processes associated with data directory \"{}\".",
-            globals::data_dir().display()
-        ),
-    )
 }
 
 /// A file left by an earlier life of this very process id, of our parent or of the pid that a wrapper says
@@ -258,9 +254,8 @@ pub fn touch_socket_locks() {
 /// FATAL if the file is missing, unreadable or names another major version.
 pub fn validate_pg_version(dir: &Path) -> Result<()> {
     let path = dir.join("PG_VERSION");
-    let not_valid = || {
-        fatal!(SqlState::INVALID_PARAMETER_VALUE, "\"{}\" is not a valid data directory", dir.display())
-    };
+    let not_valid =
+        || fatal!(SqlState::INVALID_PARAMETER_VALUE, "\"{}\" is not a valid data directory", dir.display());
     let content = fs::read_to_string(&path).map_err(|e| match e.kind() {
         ErrorKind::NotFound => not_valid().detail(format!("File \"{}\" is missing.", path.display())),
         _ => error!(

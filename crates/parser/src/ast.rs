@@ -70,7 +70,7 @@ pub enum ExprKind {
     Not(Box<Expr>),
     Cast {
         arg: Box<Expr>,
-        type_name: TypeName,
+        type_name: Box<TypeName>,
     },
     Case {
         arg: Option<Box<Expr>>,

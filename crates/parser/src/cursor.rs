@@ -17,13 +17,17 @@ pub(crate) struct Parser<'a> {
     pub(crate) source: &'a str,
     tokens: Vec<Token>,
     pub(crate) at: usize,
+    /// Height of what the innermost open query holds so far.
+    pub(crate) tallest: u16,
+    /// A key word that a first attempt took for an operator and that must be a label: see `target`.
+    pub(crate) label_stop: usize,
     lex_error: Option<PgError>,
 }
 
 impl<'a> Parser<'a> {
     pub(crate) fn new(source: &'a str, standard_conforming_strings: bool) -> Parser<'a> {
         let (tokens, lex_error) = scan(source, standard_conforming_strings);
-        Parser { source, tokens, at: 0, lex_error }
+        Parser { source, tokens, at: 0, tallest: 0, label_stop: usize::MAX, lex_error }
     }
 
     // --- looking ---
@@ -35,6 +39,11 @@ impl<'a> Parser<'a> {
     /// The last token is Eof or Bad and stays current for ever.
     pub(crate) fn token_at(&self, ahead: usize) -> Token {
         self.tokens[(self.at + ahead).min(self.tokens.len() - 1)]
+    }
+
+    /// The token with this index, as [`Parser::at`] counts.
+    pub(crate) fn token_by_index(&self, index: usize) -> Token {
+        self.tokens[index.min(self.tokens.len() - 1)]
     }
 
     pub(crate) fn peek(&self) -> Tok {
@@ -137,11 +146,20 @@ impl<'a> Parser<'a> {
 
     /// The same about the token with this index.
     pub(crate) fn syntax_error_at(&self, index: usize) -> PgError {
+        self.error_about(index, "syntax error")
+    }
+
+    /// Another complaint about the current token. C: `parser_yyerror`.
+    pub(crate) fn error_here(&self, what: &str) -> PgError {
+        self.error_about(self.at, what)
+    }
+
+    fn error_about(&self, index: usize, what: &str) -> PgError {
         let token = self.tokens[index.min(self.tokens.len() - 1)];
         let e = match (token.kind, &self.lex_error) {
             (Tok::Bad, Some(e)) => return e.clone(),
-            (Tok::Eof | Tok::Bad, _) => error!(SqlState::SYNTAX_ERROR, "syntax error at end of input"),
-            _ => error!(SqlState::SYNTAX_ERROR, "syntax error at or near \"{}\"", self.text(token)),
+            (Tok::Eof | Tok::Bad, _) => error!(SqlState::SYNTAX_ERROR, "{what} at end of input"),
+            _ => error!(SqlState::SYNTAX_ERROR, "{what} at or near \"{}\"", self.text(token)),
         };
         e.position(char_position(self.source, token.start as usize)).routine("scanner_yyerror")
     }

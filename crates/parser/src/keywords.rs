@@ -5,7 +5,7 @@
 
 /// How reserved a key word is. C: `*_KEYWORD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Category {
+pub(crate) enum Category {
     /// May be any name.
     Unreserved,
     /// May name a column or table, not a function or type.
@@ -22,7 +22,7 @@ macro_rules! keywords {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u16)]
         #[allow(missing_docs, reason = "each variant is the key word itself")]
-        pub enum Kw { $($variant,)* }
+        pub(crate) enum Kw { $($variant,)* }
 
         /// In the order of the words, for the binary search in [`lookup`].
         const TABLE: &[(&str, Kw, Category, bool)] =
@@ -32,23 +32,23 @@ macro_rules! keywords {
 
 impl Kw {
     /// The word, in lower case.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         TABLE[self as usize].0
     }
 
     /// How reserved it is.
-    pub fn category(self) -> Category {
+    pub(crate) fn category(self) -> Category {
         TABLE[self as usize].2
     }
 
     /// Whether it may label an output column without AS.
-    pub fn is_bare_label(self) -> bool {
+    pub(crate) fn is_bare_label(self) -> bool {
         TABLE[self as usize].3
     }
 }
 
 /// The key word spelled like this, in any mix of cases. C: `ScanKeywordLookup`.
-pub fn lookup(word: &str) -> Option<Kw> {
+pub(crate) fn lookup(word: &str) -> Option<Kw> {
     const LONGEST: usize = 17; // current_timestamp
     let mut buffer = [0u8; LONGEST];
     let lower = buffer.get_mut(..word.len())?;

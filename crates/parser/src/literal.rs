@@ -30,7 +30,8 @@ pub(crate) fn truncate(name: &mut String) {
         return;
     }
     let short = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];
-    pg_error!(Notice, SqlState::NAME_TOO_LONG, "identifier \"{name}\" will be truncated to \"{short}\"").report();
+    pg_error!(Notice, SqlState::NAME_TOO_LONG, "identifier \"{name}\" will be truncated to \"{short}\"")
+        .report();
     let len = short.len();
     name.truncate(len);
 }
@@ -100,14 +101,14 @@ fn unescape(source: &str, start: usize, end: usize) -> Result<String> {
     let mut high: Option<u32> = None;
     for_each_char(token, |c, at| {
         if c != '\\' {
-            no_pending(high, source, start + at)?;
+            no_pending(high, source, start + at, end)?;
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             return Ok(1);
         }
         let rest = &token.as_bytes()[at + 1..token.len() - 1];
         let next = rest.first().copied().unwrap_or(b'\\');
         if !matches!(next, b'u' | b'U') {
-            no_pending(high, source, start + at)?;
+            no_pending(high, source, start + at, end)?;
         }
         let is_octal = |b: &&u8| matches!(b, b'0'..=b'7');
         let used = match next {
@@ -140,7 +141,7 @@ fn unescape(source: &str, start: usize, end: usize) -> Result<String> {
         };
         Ok(used)
     })?;
-    no_pending(high, source, end)?;
+    no_pending(high, source, end - 1, end)?;
     into_text(out)
 }
 
@@ -155,11 +156,21 @@ fn hex(digits: &[u8]) -> u32 {
 }
 
 /// A first half of a surrogate pair must be followed by the second.
-fn no_pending(high: Option<u32>, source: &str, at: usize) -> Result<()> {
-    match high {
-        None => Ok(()),
-        Some(_) => Err(bad_pair().position(char_position(source, at))),
+fn no_pending(high: Option<u32>, source: &str, at: usize, end: usize) -> Result<()> {
+    if high.is_none() {
+        return Ok(());
     }
+    // What PostgreSQL's scanner had in hand: the closing quote, an escape, or a run of plain characters.
+    let rest = &source[at..end];
+    let shown = match rest.as_bytes() {
+        [b'\'', ..] => 1,
+        [b'\\', ..] => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        _ => rest.find(['\'', '\\']).unwrap_or(rest.len()),
+    };
+    let what = format!("invalid Unicode surrogate pair at or near \"{}\"", &rest[..shown]);
+    Err(error!(SqlState::SYNTAX_ERROR, "{what}")
+        .position(char_position(source, at))
+        .routine("scanner_yyerror"))
 }
 
 fn bad_pair() -> PgError {
@@ -296,7 +307,7 @@ mod tests {
         check(r"E'\u00'", "22025 invalid Unicode escape@3");
         check(r"E'\777'", "22021 invalid byte sequence for encoding \"UTF8\": 0xff@0");
         check(r"E'\x80'", "22021 invalid byte sequence for encoding \"UTF8\": 0x80@0");
-        check(r"E'\uD83Dx'", "42601 invalid Unicode surrogate pair@9");
+        check(r"E'\uD83Dx'", "42601 invalid Unicode surrogate pair at or near \"x\"@9");
         check(r"E'\0'", "22021 invalid byte sequence for encoding \"UTF8\": 0x00@0");
     }
 

@@ -202,13 +202,22 @@ pub struct SetStmt {
 #[allow(missing_docs, reason = "plain")]
 pub enum SetAction {
     /// SET name = values. Their text goes together as `guc` wants it: see [`SetValue::flatten`].
-    Value { name: String, values: Vec<SetValue> },
+    Value {
+        name: String,
+        values: Vec<SetValue>,
+    },
     /// SET name TO DEFAULT.
-    Default { name: String },
+    Default {
+        name: String,
+    },
     /// SET name FROM CURRENT.
-    FromCurrent { name: String },
+    FromCurrent {
+        name: String,
+    },
     /// RESET name.
-    Reset { name: String },
+    Reset {
+        name: String,
+    },
     ResetAll,
     /// SET TRANSACTION modes.
     Transaction(Vec<TransactionMode>),
@@ -245,8 +254,9 @@ impl SetValue {
 pub fn quote_identifier(name: &str) -> String {
     let plain = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    let reserved =
-        || crate::keywords::lookup(name).is_some_and(|kw| kw.category() != crate::keywords::Category::Unreserved);
+    let reserved = || {
+        crate::keywords::lookup(name).is_some_and(|kw| kw.category() != crate::keywords::Category::Unreserved)
+    };
     if plain && !reserved() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 

@@ -46,7 +46,8 @@ impl Counters {
         let parse = |line: &str| {
             let mut numbers = line.split(' ').map(str::parse::<u64>);
             let database = Oid(u32::try_from(numbers.next()?.ok()?).ok()?);
-            let counters = DatabaseCounters { commits: numbers.next()?.ok()?, rollbacks: numbers.next()?.ok()? };
+            let counters =
+                DatabaseCounters { commits: numbers.next()?.ok()?, rollbacks: numbers.next()?.ok()? };
             Some((database, counters))
         };
         let databases: Option<BTreeMap<_, _>> = text.lines().map(parse).collect();

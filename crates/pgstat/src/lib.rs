@@ -21,7 +21,7 @@ mod message; // 1. what the others tell it
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
@@ -98,7 +98,7 @@ pub fn stats_collector_main(start: ChildStart) -> ! {
             break;
         }
         let events = Wake::LATCH_SET | Wake::POSTMASTER_DEATH | Wake::SOCKET_READABLE;
-        latch::wait_socket(channel.receive.as_fd(), events, None, WaitEvent::PgStatMain);
+        latch::wait_socket(channel.receive.as_raw_fd(), events, None, WaitEvent::PGSTAT_MAIN);
     }
     if let Err(error) = counters.save(&permanent_file()) {
         error.with_severity(elog::Severity::Log).report();

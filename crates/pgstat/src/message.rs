@@ -43,8 +43,7 @@ impl Message {
     /// The message in a datagram; `None` for one that is cut or unknown.
     pub fn decode(bytes: &[u8]) -> Option<Message> {
         let (kind, rest) = bytes.split_first()?;
-        let number =
-            |i: usize| Some(u32::from_ne_bytes(rest.get(i * 4..i * 4 + 4)?.try_into().ok()?));
+        let number = |i: usize| Some(u32::from_ne_bytes(rest.get(i * 4..i * 4 + 4)?.try_into().ok()?));
         match *kind {
             TRANSACTIONS => Some(Message::Transactions {
                 database: Oid(number(0)?),

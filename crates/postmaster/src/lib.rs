@@ -1,6 +1,38 @@
-//! Forks and supervises the others; owns no work.
+//! The postmaster: forks and supervises all other processes of a cluster, and owns no work.
 //!
-//! Two halves. [`machine`] decides: a pure state machine from events to actions.
-//! The driver does: it forks, signals, waits and accepts, and knows no rule.
+//! Started by: the user, `pg_ctl`, or init.
+//! Woken by:   signals, clients at its sockets, and its timers; between them it sleeps.
+//! Ends by:    SIGTERM, SIGINT, SIGQUIT = smart, fast, immediate stop; a startup process that fails.
+//! If it dies: auxiliary processes leave at once, client sessions go on until their clients leave, the logger
+//!             until the last of them has gone; no start is possible before that.
+//! Differs from PG 15: the rules are a pure state machine; archiver and statistics collector are outside shared
+//!             memory, as in 9.4 to 13; no background workers; no `sd_notify`, no Bonjour.
+//!
+//! Two halves. [`machine`] decides: from events to actions, without any system call. The driver does: it forks,
+//! signals, waits and accepts, and knows no rule.
+//!
+//! Invariants:
+//! - It has one thread for its whole life, and [`launch::fork_child`] is the only fork.
+//! - It takes no lock in shared memory and owns no PGPROC; of shared memory it reads and writes atomics alone, so
+//!   that no crashed child can wedge it.
+//! - It never reads from or waits for a client.
+//!
+//! C counterpart: postmaster/postmaster.c, postmaster/fork_process.c, the server half of libpq/pqcomm.c.
 
-pub mod machine;
+// Fork and signal dispositions are this crate's business.
+#![allow(unsafe_code)]
+
+pub mod machine; // 1. what is to be done
+
+mod children; // 4. who lives, by pid
+mod config; // 2. what the program contributes
+mod exit; // 6. what is let go of, in which order
+pub mod launch; // 5. the one fork
+mod listen; // 5. sockets
+mod postmaster_main; // 3. the start
+mod server_loop; // 4. the loop
+mod signals;
+mod timers;
+
+pub use config::{ChildTable, Hooks, PostmasterConfig};
+pub use postmaster_main::postmaster_main;

@@ -84,16 +84,3 @@ pub fn postmaster_alive() -> bool {
 pub(crate) fn note_postmaster_death() {
     SEEN_DEAD.store(true, Ordering::Relaxed);
 }
-
-/// Forgets all of it: a test's process plays several parts.
-#[cfg(test)]
-pub(crate) fn reset_for_test() {
-    close_death_watch_write_end();
-    let fd = READ_FD.swap(-1, Ordering::Relaxed);
-    if fd >= 0 {
-        // SAFETY: known to this module only.
-        unsafe { libc::close(fd) };
-    }
-    POSTMASTER_PID.store(0, Ordering::Relaxed);
-    SEEN_DEAD.store(false, Ordering::Relaxed);
-}

@@ -43,16 +43,16 @@
 // Nearly all unsafe code of the server is here: mapping memory, handing out references into it, futexes.
 #![allow(unsafe_code)]
 
-mod shm_safe;
-mod segment;
-mod spin;
-mod futex;
-mod lwlock;
-pub mod latch;
 mod death_watch;
+mod futex;
+pub mod latch;
+mod lwlock;
+pub mod pmsignal;
 pub mod proc;
 pub mod procsignal;
-pub mod pmsignal;
+mod segment;
+mod shm_safe;
+mod spin;
 pub mod sysv;
 pub mod wait_event;
 
@@ -71,6 +71,15 @@ pub use shm_safe::ShmSafe;
 pub use shm_safe::{assert_shm_safe, needs_drop};
 pub use spin::{SpinGuard, SpinLock};
 pub use wait_event::{Tranche, WaitEvent, tranche};
+
+/// What C's `%m` prints: the system's message without Rust's "(os error N)".
+pub(crate) fn errno_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}
 
 /// Reserves what this crate itself keeps in the segment: PGPROCs, signal slots, flags for the postmaster.
 /// Call it once, before the other crates reserve theirs. C: the calls for `ProcGlobalShmemSize`,

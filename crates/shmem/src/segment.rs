@@ -253,8 +253,8 @@ impl Segment {
     /// After a crash: fresh zeroed memory at the same address, every initialiser run again, the interlock
     /// remade. What `ShmVar::get` returned earlier stays valid and now shows the new values.
     ///
-    /// To be called only when no child is left that uses the segment; one that does would keep the interlock
-    /// attached, which makes this fail. C: the second half of `PostmasterStateMachine`'s reinitialisation.
+    /// To be called only when no child is left that uses the segment: one that did would keep the old memory
+    /// to itself and notice nothing. C: the second half of `PostmasterStateMachine`'s reinitialisation.
     pub fn reset(&mut self) -> Result<()> {
         if let Some(old) = self.interlock.take() {
             old.destroy();
@@ -264,7 +264,9 @@ impl Segment {
         }
         // SAFETY: replaces exactly the mapping this Segment owns. References into it stay valid: the range is
         // mapped before and after, and `build` writes every piece before anyone looks.
-        unsafe { map_anonymous(self.address, self.size, libc::MAP_SHARED, libc::PROT_READ | libc::PROT_WRITE)? };
+        unsafe {
+            map_anonymous(self.address, self.size, libc::MAP_SHARED, libc::PROT_READ | libc::PROT_WRITE)?
+        };
         self.build();
         Ok(())
     }
@@ -324,7 +326,9 @@ impl Segment {
             let end = ends.next().unwrap_or(self.size);
             // SAFETY: `size()` covers every placed piece, so the sum stays inside the mapping.
             let at = unsafe { self.address.add(offset) };
-            debug_assert!(at.align_offset(piece.layout.align()) == 0 && offset + piece.layout.size() <= self.size);
+            debug_assert!(
+                at.align_offset(piece.layout.align()) == 0 && offset + piece.layout.size() <= self.size
+            );
             (piece.initialise)(at);
             let (size, allocated_size) = (piece.layout.size(), end - offset);
             pieces.push((Allocation { name: piece.name, offset, size, allocated_size }, piece.handle));

@@ -25,8 +25,17 @@ mod class {
 
 /// Names of the heavyweight lock types, by number. C: `LockTagTypeNames`.
 const LOCK_TYPES: &[&str] = &[
-    "relation", "extend", "frozenid", "page", "tuple", "transactionid", "virtualxid", "spectoken", "object",
-    "userlock", "advisory",
+    "relation",
+    "extend",
+    "frozenid",
+    "page",
+    "tuple",
+    "transactionid",
+    "virtualxid",
+    "spectoken",
+    "object",
+    "userlock",
+    "advisory",
 ];
 
 /// Something to wait for.
@@ -176,7 +185,7 @@ mod tests {
         check(WaitEvent::WAL_SENDER_WRITE_DATA, 0x0600_0007, "Client", "WalSenderWriteData");
         check(WaitEvent::WAL_RECEIVER_UPSTREAM_CATCHUP, 0x0800_0033, "IPC", "WalReceiverUpstreamCatchup");
         check(WaitEvent::PG_SLEEP, 0x0900_0002, "Timeout", "PgSleep");
-        check(WaitEvent::VERSION_FILE_SYNC, 0x0A00_004A, "IO", "VersionFileSync");
+        check(WaitEvent::VERSION_FILE_SYNC, 0x0A00_0049, "IO", "VersionFileSync");
         check(WaitEvent::lwlock(tranche::WAL_WRITE), 0x0100_0008, "LWLock", "WALWrite");
         check(WaitEvent::lwlock(tranche::PGSTATS_DATA), 0x0100_004A, "LWLock", "PgStatsData");
         check(WaitEvent::lock(5), 0x0300_0005, "Lock", "transactionid");

@@ -66,22 +66,32 @@ fn needs_recovery(state: DbState) -> bool {
 
 /// Says how the cluster ended last time, which tells an operator what to expect now.
 fn log_previous_end(state: DbState, time: i64) {
-    let at = elog::timestamp_text(time);
+    let at = timestamp_text(time);
     match state {
         DbState::ShutDown => ereport!(Log, "database system was shut down at {at}"),
         DbState::ShutDownInRecovery => ereport!(Log, "database system was shut down in recovery at {at}"),
-        DbState::ShuttingDown => ereport!(Log, "database system shutdown was interrupted; last known up at {at}"),
+        DbState::ShuttingDown => {
+            ereport!(Log, "database system shutdown was interrupted; last known up at {at}")
+        }
         DbState::InCrashRecovery => {
             let hint = "This probably means that some data is corrupted and you will have to use the last backup for recovery.";
-            elog::pg_error!(Log, SqlState::SUCCESSFUL_COMPLETION, "database system was interrupted while in recovery at {at}")
-                .hint(hint)
-                .report();
+            elog::pg_error!(
+                Log,
+                SqlState::SUCCESSFUL_COMPLETION,
+                "database system was interrupted while in recovery at {at}"
+            )
+            .hint(hint)
+            .report();
         }
         DbState::InArchiveRecovery => {
             let hint = "If this has occurred more than once some data might be corrupted and you might need to choose an earlier recovery target.";
-            elog::pg_error!(Log, SqlState::SUCCESSFUL_COMPLETION, "database system was interrupted while in recovery at log time {at}")
-                .hint(hint)
-                .report();
+            elog::pg_error!(
+                Log,
+                SqlState::SUCCESSFUL_COMPLETION,
+                "database system was interrupted while in recovery at log time {at}"
+            )
+            .hint(hint)
+            .report();
         }
         DbState::StartingUp | DbState::InProduction => {
             ereport!(Log, "database system was interrupted; last known up at {at}");
@@ -102,6 +112,13 @@ fn recover() -> Result<()> {
     )
 }
 
+/// A moment as the log shows it: whole seconds in `log_timezone`.
+fn timestamp_text(unix_secs: i64) -> String {
+    let zone = elog::timezone(&guc::vars::LOG_TIMEZONE.get()).unwrap_or(jiff::tz::TimeZone::UTC);
+    let moment = jiff::Timestamp::from_second(unix_secs).unwrap_or_default();
+    moment.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
 fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |d| d.as_secs() as i64)
@@ -116,7 +133,9 @@ mod tests {
         for state in [DbState::ShutDown, DbState::ShutDownInRecovery] {
             assert!(!needs_recovery(state), "{state:?}");
         }
-        for state in [DbState::InProduction, DbState::InCrashRecovery, DbState::ShuttingDown, DbState::StartingUp] {
+        for state in
+            [DbState::InProduction, DbState::InCrashRecovery, DbState::ShuttingDown, DbState::StartingUp]
+        {
             assert!(needs_recovery(state), "{state:?}");
         }
     }

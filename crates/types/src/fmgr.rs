@@ -66,6 +66,9 @@ pub type RowIter = Box<dyn Iterator<Item = Result<Vec<Datum>>>>;
 /// A set-returning function.
 pub type SetFn = fn(&mut CallContext<'_>, &[Datum]) -> Result<RowIter>;
 
+/// Makes the empty state of an aggregate, before its first row.
+pub type NewAggState = fn() -> Box<dyn crate::agg::AggState>;
+
 /// How a function is called.
 #[derive(Clone, Copy, Debug)]
 pub enum FuncImpl {
@@ -73,6 +76,8 @@ pub enum FuncImpl {
     Scalar(ScalarFn),
     /// Returns rows.
     Set(SetFn),
+    /// Takes many rows, returns one value.
+    Aggregate(NewAggState),
 }
 
 /// C: `provolatile`.
@@ -146,6 +151,25 @@ impl Builtin {
         row.retset = true;
         row.func = FuncImpl::Set(func);
         row
+    }
+
+    /// An aggregate; its state decides what NULL means to it.
+    pub const fn aggregate(
+        oid: u32,
+        name: &'static str,
+        args: &'static [Oid],
+        ret: Oid,
+        new: NewAggState,
+    ) -> Builtin {
+        let mut row = Builtin::scalar(oid, name, args, ret, never_called);
+        row.strict = false;
+        row.func = FuncImpl::Aggregate(new);
+        row
+    }
+
+    /// True for an aggregate. C: `prokind = 'a'`.
+    pub fn is_aggregate(&self) -> bool {
+        matches!(self.func, FuncImpl::Aggregate(_))
     }
 
     /// The same, but called with NULL arguments too.
@@ -298,6 +322,11 @@ pub fn call_scalar(func: &Builtin, cx: &mut CallContext<'_>, args: &[Datum]) -> 
         FuncImpl::Set(_) => Err(error!(
             SqlState::FEATURE_NOT_SUPPORTED,
             "set-valued function called in context that cannot accept a set"
+        )),
+        FuncImpl::Aggregate(_) => Err(error!(
+            SqlState::INTERNAL_ERROR,
+            "aggregate function {} called as normal function",
+            func.name
         )),
     }
 }

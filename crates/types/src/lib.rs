@@ -19,6 +19,7 @@ mod macros;
 pub mod adt;
 pub mod agg;
 pub mod cast;
+pub mod compare;
 mod datum;
 pub mod fmgr;
 pub mod io;
@@ -26,7 +27,9 @@ pub mod oid;
 pub mod parse_func;
 mod rows;
 pub mod settings;
-mod type_info;
+#[cfg(test)]
+mod testing;
+pub mod type_info;
 
 pub use adt::numeric::Numeric;
 pub use datum::{ArrayValue, Datum, Dimension, FromDatum, Interval, IntoDatum, RecordValue, TimeTz};

@@ -9,7 +9,7 @@ use common::SqlState;
 use common::pg_control::{ControlFileData, ControlFileError};
 use elog::{PgError, Result, fatal};
 use miscinit::globals::data_dir;
-use shmem::{LwLock, Reservation, ShmVar};
+use shmem::{LwLock, Reservation, ShmVar, tranche};
 
 /// Serialises changes of pg_control. It holds the number of updates since the segment was made.
 /// C: `ControlFileLock`.
@@ -17,7 +17,7 @@ pub static CONTROL_FILE_LOCK: ShmVar<LwLock<u64>> = ShmVar::new("Control File");
 
 /// Reserves the lock in the segment.
 pub fn reserve(reservation: &mut Reservation) {
-    reservation.var(&CONTROL_FILE_LOCK, || LwLock::new("ControlFile", 0));
+    reservation.var(&CONTROL_FILE_LOCK, || LwLock::new(tranche::CONTROL_FILE, 0));
 }
 
 /// Reads and checks the file. C: `ReadControlFile`.
@@ -37,7 +37,12 @@ pub fn update(change: impl FnOnce(&mut ControlFileData)) -> Result<()> {
     let mut control = read()?;
     change(&mut control);
     control.write(data_dir()).map_err(|e| {
-        elog::pg_error!(Panic, SqlState::IO_ERROR, "could not write file \"global/pg_control\": {}", elog::errno_text(&e))
+        elog::pg_error!(
+            Panic,
+            SqlState::IO_ERROR,
+            "could not write file \"global/pg_control\": {}",
+            elog::errno_text(&e)
+        )
     })?;
     *updates += 1;
     Ok(())

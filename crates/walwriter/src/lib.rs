@@ -43,7 +43,7 @@ fn flush_in_background() -> bool {
 fn next_wait(rounds_left: u32) -> Turn {
     let delay = Duration::from_millis(guc::vars::WAL_WRITER_DELAY.get() as u64);
     let factor = if rounds_left > 0 { 1 } else { HIBERNATE_FACTOR };
-    Turn::Sleep(Some(delay * factor), WaitEvent::WalWriterMain)
+    Turn::Sleep(Some(delay * factor), WaitEvent::WAL_WRITER_MAIN)
 }
 
 #[cfg(test)]
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn slows_down_when_idle() {
-        let millis = |ms| Turn::Sleep(Some(Duration::from_millis(ms)), WaitEvent::WalWriterMain);
+        let millis = |ms| Turn::Sleep(Some(Duration::from_millis(ms)), WaitEvent::WAL_WRITER_MAIN);
         assert_eq!(next_wait(50), millis(200));
         assert_eq!(next_wait(1), millis(200));
         assert_eq!(next_wait(0), millis(5000));

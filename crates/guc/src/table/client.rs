@@ -11,7 +11,7 @@ settings! {
         enum   CLIENT_MIN_MESSAGES                 user      ("notice" of CLIENT_LEVELS)
             "Sets the message levels that are sent to the client.",
             "Each level includes all the levels that follow it. The later the level, the fewer messages are sent.";
-        string DEFAULT_TABLE_ACCESS_METHOD         user      ("heap") [IS_NAME]
+        string DEFAULT_TABLE_ACCESS_METHOD         user      ("heap") [IS_NAME] => default_table_access_method
             "Sets the default table access method for new tables.";
         string DEFAULT_TABLESPACE                  user      ("") [IS_NAME]
             "Sets the default tablespace to create tables and indexes in.",
@@ -35,7 +35,8 @@ settings! {
         int    LOCK_TIMEOUT                        user      (0 ms, 0..=i32::MAX)
             "Sets the maximum allowed duration of any wait for a lock.",
             "A value of 0 turns off the timeout.";
-        string RESTRICT_NONSYSTEM_RELATION_KIND    user      ("") [NOT_IN_SAMPLE LIST_INPUT]
+        string RESTRICT_NONSYSTEM_RELATION_KIND    user      ("")
+               [NOT_IN_SAMPLE LIST_INPUT] => nonsystem_relation_kind
             "Prohibits access to non-system relations of specified kinds.";
         bool   ROW_SECURITY                        user      (on)
             "Enable row security.",
@@ -49,12 +50,14 @@ settings! {
             "A value of 0 turns off the timeout.";
         string TEMP_TABLESPACES                    user      ("") [LIST_INPUT LIST_QUOTE]
             "Sets the tablespace(s) to use for temporary tables and sort files.";
-        bool   TRANSACTION_DEFERRABLE              user      (off) [NO_RESET_ALL NOT_IN_SAMPLE DISALLOW_IN_FILE]
+        bool   TRANSACTION_DEFERRABLE              user      (off)
+               [NO_RESET_ALL NOT_IN_SAMPLE DISALLOW_IN_FILE] => transaction_deferrable
             "Whether to defer a read-only serializable transaction until it can be executed with no possible serialization failures.";
         enum   TRANSACTION_ISOLATION               user      ("read committed" of ISOLATION)
-               [NO_RESET_ALL NOT_IN_SAMPLE DISALLOW_IN_FILE]
+               [NO_RESET_ALL NOT_IN_SAMPLE DISALLOW_IN_FILE] => transaction_isolation
             "Sets the current transaction's isolation level.";
-        bool   TRANSACTION_READ_ONLY               user      (off) [NO_RESET_ALL NOT_IN_SAMPLE DISALLOW_IN_FILE]
+        bool   TRANSACTION_READ_ONLY               user      (off)
+               [NO_RESET_ALL NOT_IN_SAMPLE DISALLOW_IN_FILE] => transaction_read_only
             "Sets the current transaction's read-only status.";
         int    VACUUM_FAILSAFE_AGE                 user      (1600000000, 0..=2100000000)
             "Age at which VACUUM should trigger failsafe to avoid a wraparound outage.";
@@ -74,9 +77,9 @@ settings! {
             "Sets whether XML data in implicit parsing and serialization operations is to be considered as documents or content fragments.";
     }
     "Client Connection Defaults / Locale and Formatting" {
-        string CLIENT_ENCODING            user      ("SQL_ASCII") [REPORT IS_NAME]
+        string CLIENT_ENCODING            user      ("SQL_ASCII") [REPORT IS_NAME] => client_encoding
             "Sets the client's character set encoding.";
-        string DATESTYLE: "DateStyle"     user      ("ISO, MDY") [REPORT LIST_INPUT]
+        string DATESTYLE: "DateStyle"     user      ("ISO, MDY") [REPORT LIST_INPUT] => datestyle
             "Sets the display format for date and time values.",
             "Also controls interpretation of ambiguous date inputs.";
         string DEFAULT_TEXT_SEARCH_CONFIG user      ("pg_catalog.simple")
@@ -86,7 +89,7 @@ settings! {
             "This affects real, double precision, and geometric data types. A zero or negative parameter value is added to the standard number of digits (FLT_DIG or DBL_DIG as appropriate). Any value greater than zero selects precise output mode.";
         enum   INTERVALSTYLE: "IntervalStyle" user      ("postgres" of INTERVALSTYLE) [REPORT]
             "Sets the display format for interval values.";
-        string LC_MESSAGES                superuser ("")
+        string LC_MESSAGES                superuser ("") => lc_messages
             "Sets the language in which messages are displayed.";
         string LC_MONETARY                user      ("C")
             "Sets the locale for formatting monetary amounts.";
@@ -94,9 +97,9 @@ settings! {
             "Sets the locale for formatting numbers.";
         string LC_TIME                    user      ("C")
             "Sets the locale for formatting date and time values.";
-        string TIMEZONE: "TimeZone"       user      ("GMT") [REPORT]
+        string TIMEZONE: "TimeZone"       user      ("GMT") [REPORT] => timezone
             "Sets the time zone for displaying and interpreting time stamps.";
-        string TIMEZONE_ABBREVIATIONS     user      (null)
+        string TIMEZONE_ABBREVIATIONS     user      (null) => timezone_abbreviations
             "Selects a file of time zone abbreviations.";
     }
     "Client Connection Defaults / Shared Library Preloading" {

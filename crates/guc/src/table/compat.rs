@@ -9,7 +9,7 @@ settings! {
             "When turned on, unquoted NULL in an array input value means a null value; otherwise it is taken literally.";
         enum   BACKSLASH_QUOTE             user      ("safe_encoding" of BACKSLASH_QUOTE)
             "Sets whether \"\\'\" is allowed in string literals.";
-        bool   DEFAULT_WITH_OIDS           user      (off) [NO_SHOW_ALL NOT_IN_SAMPLE]
+        bool   DEFAULT_WITH_OIDS           user      (off) [NO_SHOW_ALL NOT_IN_SAMPLE] => default_with_oids
             "WITH OIDS is no longer supported; this can only be false.";
         bool   ESCAPE_STRING_WARNING       user      (on)
             "Warn about backslash escapes in ordinary string literals.";

@@ -16,7 +16,7 @@ settings! {
             "Sets the server's \"ident\" configuration file.";
     }
     "Connections and Authentication / Connection Settings" {
-        bool   BONJOUR                          postmaster (off)
+        bool   BONJOUR                          postmaster (off) => bonjour
             "Enables advertising the server via Bonjour.";
         string BONJOUR_NAME                     postmaster ("")
             "Sets the Bonjour service name.";
@@ -24,7 +24,7 @@ settings! {
             "Sets the time interval between checks for disconnection while running queries.";
         string LISTEN_ADDRESSES                 postmaster ("localhost") [LIST_INPUT]
             "Sets the host name or IP address(es) to listen to.";
-        int    MAX_CONNECTIONS                  postmaster (100, 1..=262143)
+        int    MAX_CONNECTIONS                  postmaster (100, 1..=262143) => max_connections
             "Sets the maximum number of concurrent connections.";
         int    PORT                             postmaster (5432, 1..=65535)
             "Sets the TCP port the server listens on.";

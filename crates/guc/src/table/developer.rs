@@ -52,7 +52,8 @@ settings! {
             "Each level includes all the levels that follow it. The later the level, the fewer messages are sent.";
         bool   TRACE_SORT                    user              (off) [NOT_IN_SAMPLE]
             "Emit information about resource usage in sorting.";
-        string WAL_CONSISTENCY_CHECKING      superuser         ("") [NOT_IN_SAMPLE LIST_INPUT]
+        string WAL_CONSISTENCY_CHECKING      superuser         ("")
+               [NOT_IN_SAMPLE LIST_INPUT] => wal_consistency_checking
             "Sets the WAL resource managers for which WAL consistency checks are done.",
             "Full-page images will be logged for all data blocks and cross-checked against the results of WAL replay.";
         bool   ZERO_DAMAGED_PAGES            superuser         (off) [NOT_IN_SAMPLE]

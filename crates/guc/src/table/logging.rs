@@ -6,7 +6,7 @@ settings! {
     "Reporting and Logging / Where to Log" {
         string EVENT_SOURCE             postmaster ("PostgreSQL")
             "Sets the application name used to identify PostgreSQL messages in the event log.";
-        string LOG_DESTINATION          sighup     ("stderr") [LIST_INPUT]
+        string LOG_DESTINATION          sighup     ("stderr") [LIST_INPUT] => log_destination
             "Sets the destination for server log output.",
             "Valid values are combinations of \"stderr\", \"syslog\", \"csvlog\", \"jsonlog\", and \"eventlog\", depending on the platform.";
         string LOG_DIRECTORY            sighup     ("log") [SUPERUSER_ONLY]
@@ -58,7 +58,8 @@ settings! {
             "Use a value between 0.0 (never log) and 1.0 (log all statements for all transactions).";
     }
     "Reporting and Logging / What to Log" {
-        string APPLICATION_NAME                  user              ("") [NOT_IN_SAMPLE REPORT IS_NAME]
+        string APPLICATION_NAME                  user              ("")
+               [NOT_IN_SAMPLE REPORT IS_NAME] => printable_ascii
             "Sets the application name to be reported in statistics and logs.";
         bool   DEBUG_PRETTY_PRINT                user              (on)
             "Indents parse and plan tree displays.";
@@ -104,11 +105,11 @@ settings! {
         int    LOG_TEMP_FILES                    superuser         (-1 kB, -1..=i32::MAX)
             "Log the use of temporary files larger than this number of kilobytes.",
             "Zero logs all files. The default is -1 (turning this feature off).";
-        string LOG_TIMEZONE                      sighup            ("GMT")
+        string LOG_TIMEZONE                      sighup            ("GMT") => timezone
             "Sets the time zone to use in log messages.";
     }
     "Reporting and Logging / Process Title" {
-        string CLUSTER_NAME         postmaster ("") [IS_NAME]
+        string CLUSTER_NAME         postmaster ("") [IS_NAME] => printable_ascii
             "Sets the name of the cluster, which is included in the process title.";
         bool   UPDATE_PROCESS_TITLE superuser  (on)
             "Updates the process title to show the active SQL command.",

@@ -283,6 +283,10 @@ macro_rules! choices {
             $($($crate::table::Choice { name: $alias, means: $means, hidden: true },)*)?
         ]
     };
+    ($($word:literal $(= $same:literal)?),*; booleans $on:literal $off:literal) => {
+        choices![$($word $(= $same)?),*;
+            also "true" = $on, "false" = $off, "yes" = $on, "no" = $off, "1" = $on, "0" = $off]
+    };
     (@means $word:literal) => { $word };
     (@means $word:literal $same:literal) => { $same };
 }
@@ -402,7 +406,7 @@ macro_rules! unit {
 }
 
 // Below the macros they use: that is what brings those into their scope.
-mod choices;
+pub(crate) mod choices;
 pub(crate) mod client;
 pub(crate) mod compat;
 pub(crate) mod connections;

@@ -9,7 +9,7 @@ settings! {
         int    MAX_SLOT_WAL_KEEP_SIZE  sighup     (-1 MB, -1..=i32::MAX)
             "Sets the maximum WAL size that can be reserved by replication slots.",
             "Replication slots will be marked as failed, and segments released for deletion or recycling, if this much space is occupied by WAL on disk.";
-        int    MAX_WAL_SENDERS         postmaster (10, 0..=262143)
+        int    MAX_WAL_SENDERS         postmaster (10, 0..=262143) => max_wal_senders
             "Sets the maximum number of simultaneously running WAL sender processes.";
         string OUTPUT_PLUGIN_LIBRARIES superuser  ("pgoutput, test_decoding") [LIST_INPUT LIST_QUOTE SUPERUSER_ONLY]
             "Lists libraries that may be named as logical decoding output plugins.",
@@ -38,7 +38,7 @@ settings! {
             "Sets the maximum delay before canceling queries when a hot standby server is processing streamed WAL data.";
         string PRIMARY_CONNINFO              sighup     ("") [SUPERUSER_ONLY]
             "Sets the connection string to be used to connect to the sending server.";
-        string PRIMARY_SLOT_NAME             sighup     ("")
+        string PRIMARY_SLOT_NAME             sighup     ("") => primary_slot_name
             "Sets the name of the replication slot to use on the sending server.";
         string PROMOTE_TRIGGER_FILE          sighup     ("")
             "Specifies a file name whose presence ends recovery in the standby.";

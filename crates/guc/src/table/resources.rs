@@ -4,7 +4,7 @@ use crate::table::prelude::*;
 
 settings! {
     "Resource Usage / Memory" {
-        int    AUTOVACUUM_WORK_MEM        sighup     (-1 kB, -1..=i32::MAX)
+        int    AUTOVACUUM_WORK_MEM        sighup     (-1 kB, -1..=i32::MAX) => autovacuum_work_mem
             "Sets the maximum memory to be used by each autovacuum worker process.";
         enum   DYNAMIC_SHARED_MEMORY_TYPE postmaster ("posix" of DYNAMIC_SHARED_MEMORY)
             "Selects the dynamic shared memory implementation used.";
@@ -22,7 +22,7 @@ settings! {
             "This includes operations such as VACUUM and CREATE INDEX.";
         int    MAX_PREPARED_TRANSACTIONS  postmaster (0, 0..=262143)
             "Sets the maximum number of simultaneously prepared transactions.";
-        int    MAX_STACK_DEPTH            superuser  (100 kB, 100..=i32::MAX)
+        int    MAX_STACK_DEPTH            superuser  (100 kB, 100..=i32::MAX) => max_stack_depth
             "Sets the maximum stack depth, in kilobytes.";
         int    MIN_DYNAMIC_SHARED_MEMORY  postmaster (0 MB, 0..=i32::MAX)
             "Amount of dynamic shared memory reserved at startup.";
@@ -80,7 +80,7 @@ settings! {
             "Sets the maximum number of parallel workers that can be active at one time.";
         int    MAX_PARALLEL_WORKERS_PER_GATHER  user       (2, 0..=1024) [EXPLAIN]
             "Sets the maximum number of parallel processes per executor node.";
-        int    MAX_WORKER_PROCESSES             postmaster (8, 0..=262143)
+        int    MAX_WORKER_PROCESSES             postmaster (8, 0..=262143) => max_worker_processes
             "Maximum number of concurrent worker processes.";
         int    OLD_SNAPSHOT_THRESHOLD           postmaster (-1 min, -1..=86400)
             "Time before a snapshot is too old to read pages changed after the snapshot was taken.",

@@ -6,13 +6,13 @@ settings! {
     "Statistics / Monitoring" {
         enum   COMPUTE_QUERY_ID    superuser ("auto" of COMPUTE_QUERY_ID)
             "Enables in-core computation of query identifiers.";
-        bool   LOG_EXECUTOR_STATS  superuser (off)
+        bool   LOG_EXECUTOR_STATS  superuser (off) => stage_log_stats
             "Writes executor performance statistics to the server log.";
-        bool   LOG_PARSER_STATS    superuser (off)
+        bool   LOG_PARSER_STATS    superuser (off) => stage_log_stats
             "Writes parser performance statistics to the server log.";
-        bool   LOG_PLANNER_STATS   superuser (off)
+        bool   LOG_PLANNER_STATS   superuser (off) => stage_log_stats
             "Writes planner performance statistics to the server log.";
-        bool   LOG_STATEMENT_STATS superuser (off)
+        bool   LOG_STATEMENT_STATS superuser (off) => log_statement_stats
             "Writes cumulative performance statistics to the server log.";
     }
     "Statistics / Cumulative Query and Index Statistics" {
@@ -43,7 +43,7 @@ settings! {
             "Minimum number of tuple inserts, updates, or deletes prior to analyze.";
         int    AUTOVACUUM_FREEZE_MAX_AGE             postmaster (200000000, 100000..=2000000000)
             "Age at which to autovacuum a table to prevent transaction ID wraparound.";
-        int    AUTOVACUUM_MAX_WORKERS                postmaster (3, 1..=262143)
+        int    AUTOVACUUM_MAX_WORKERS                postmaster (3, 1..=262143) => autovacuum_max_workers
             "Sets the maximum number of simultaneously running autovacuum worker processes.";
         int    AUTOVACUUM_MULTIXACT_FREEZE_MAX_AGE   postmaster (400000000, 10000..=2000000000)
             "Multixact age at which to autovacuum a table to prevent multixact wraparound.";

@@ -16,7 +16,7 @@ settings! {
             "A page write in process during an operating system crash might be only partially written to disk.  During recovery, the row changes stored in WAL are not enough to recover.  This option writes pages when first modified after a checkpoint to WAL so full recovery is possible.";
         enum   SYNCHRONOUS_COMMIT     user       ("on" of SYNCHRONOUS_COMMIT)
             "Sets the current transaction's synchronization level.";
-        int    WAL_BUFFERS            postmaster (-1 blocks, -1..=262143)
+        int    WAL_BUFFERS            postmaster (-1 blocks, -1..=262143) => wal_buffers
             "Sets the number of disk-page buffers in shared memory for WAL.";
         enum   WAL_COMPRESSION        superuser  ("off" of WAL_COMPRESSION)
             "Compresses full-page writes written in WAL file with specified method.";
@@ -81,19 +81,19 @@ settings! {
             "Sets the shell command that will be called to retrieve an archived WAL file.";
     }
     "Write-Ahead Log / Recovery Target" {
-        string RECOVERY_TARGET           postmaster ("")
+        string RECOVERY_TARGET           postmaster ("") => recovery_target
             "Set to \"immediate\" to end recovery as soon as a consistent state is reached.";
         enum   RECOVERY_TARGET_ACTION    postmaster ("pause" of RECOVERY_TARGET_ACTION)
             "Sets the action to perform upon reaching the recovery target.";
         bool   RECOVERY_TARGET_INCLUSIVE postmaster (on)
             "Sets whether to include or exclude transaction with recovery target.";
-        string RECOVERY_TARGET_LSN       postmaster ("")
+        string RECOVERY_TARGET_LSN       postmaster ("") => recovery_target_lsn
             "Sets the LSN of the write-ahead log location up to which recovery will proceed.";
-        string RECOVERY_TARGET_NAME      postmaster ("")
+        string RECOVERY_TARGET_NAME      postmaster ("") => recovery_target_name
             "Sets the named restore point up to which recovery will proceed.";
         string RECOVERY_TARGET_TIME      postmaster ("")
             "Sets the time stamp up to which recovery will proceed.";
-        string RECOVERY_TARGET_TIMELINE  postmaster ("latest")
+        string RECOVERY_TARGET_TIMELINE  postmaster ("latest") => recovery_target_timeline
             "Specifies the timeline to recover into.";
         string RECOVERY_TARGET_XID       postmaster ("")
             "Sets the transaction ID up to which recovery will proceed.";

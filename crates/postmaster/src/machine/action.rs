@@ -2,14 +2,23 @@
 
 use std::fmt;
 
+use common::pidfile::PidFileStatus;
 use miscinit::child::CanAccept;
 
+use super::PmState;
 use super::child::{BackendClasses, ChildExit, ChildKind};
 use super::event::{ShutdownMode, Timer};
 
 /// One thing to do. The driver does them in the order given.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Nothing to do: the state changed. For the log at DEBUG1 and for tests. C of later: `UpdatePMState`.
+    EnterState {
+        /// Before.
+        from: PmState,
+        /// From now on.
+        to: PmState,
+    },
     /// Write to the server log.
     Log(Message),
     /// Start a child. Failure comes back as [`Event::ForkFailed`](super::Event::ForkFailed).
@@ -95,28 +104,6 @@ pub enum QuitReason {
     ForStop,
 }
 
-/// Line 8 of postmaster.pid, eight characters wide. C: `PM_STATUS_*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are the words in the file")]
-pub enum PidFileStatus {
-    Starting,
-    Stopping,
-    Ready,
-    Standby,
-}
-
-impl PidFileStatus {
-    /// The eight characters.
-    pub fn text(self) -> &'static str {
-        match self {
-            PidFileStatus::Starting => "starting",
-            PidFileStatus::Stopping => "stopping",
-            PidFileStatus::Ready => "ready   ",
-            PidFileStatus::Standby => "standby ",
-        }
-    }
-}
-
 /// Every sentence the state machine logs, all of severity LOG. A value rather than text, so that walking
 /// all states does not spend its time on formatting.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -177,7 +164,7 @@ impl fmt::Display for Message {
                 f.write_str("performing immediate shutdown because data directory lock file is invalid")
             }
             Message::CouldNotFork { kind, errno } => {
-                write!(f, "could not fork {}: {}", fork_name(*kind), errno_text(*errno))
+                write!(f, "could not fork {}: {}", fork_name(*kind), elog::errno_text(*errno))
             }
         }
     }
@@ -197,14 +184,5 @@ fn fork_name(kind: ChildKind) -> &'static str {
         ChildKind::Archiver => "archiver process",
         ChildKind::StatsCollector => "statistics collector",
         ChildKind::Backend | ChildKind::WalSender | ChildKind::DeadEnd => "new process for connection",
-    }
-}
-
-/// C's `%m`.
-fn errno_text(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
     }
 }

@@ -9,23 +9,23 @@ impl Machine {
     /// states, so that several may apply in one step.
     pub(super) fn advance(&mut self) {
         if self.smart_shutdown_may_go_on() {
-            self.state = PmState::StopBackends;
+            self.enter(PmState::StopBackends);
         }
         if self.state == PmState::StopBackends {
             self.stop_backends();
         }
         if self.state == PmState::WaitBackends && self.backends_are_gone() {
             if self.quitting {
-                self.state = PmState::WaitDeadEnd;
+                self.enter(PmState::WaitDeadEnd);
             } else {
                 self.start_shutdown_checkpoint();
             }
         }
         if self.state == PmState::Shutdown2 && self.wal_is_brought_away() {
-            self.state = PmState::WaitDeadEnd;
+            self.enter(PmState::WaitDeadEnd);
         }
         if self.state == PmState::WaitDeadEnd && self.children.count_but_logger() == 0 {
-            self.state = PmState::NoChildren;
+            self.enter(PmState::NoChildren);
         }
         if self.state == PmState::NoChildren {
             self.no_children();
@@ -96,7 +96,7 @@ impl Machine {
         self.emit(Action::ResetSharedMemory);
         self.quitting = false;
         self.stop_kill_clock();
-        self.state = PmState::Startup;
+        self.enter(PmState::Startup);
         self.fork(ChildKind::Startup);
         self.startup_status = StartupStatus::Running;
     }
@@ -114,12 +114,12 @@ impl Machine {
         ] {
             self.signal(kind, Signal::Term);
         }
-        self.state = PmState::WaitBackends;
+        self.enter(PmState::WaitBackends);
     }
 
     /// Everyone who writes is gone: the checkpointer may make the last checkpoint.
     pub(super) fn start_shutdown_checkpoint(&mut self) {
-        self.state = PmState::Shutdown;
+        self.enter(PmState::Shutdown);
         self.maybe_start(ChildKind::Checkpointer);
         self.signal(ChildKind::Checkpointer, Signal::Usr2);
     }

@@ -45,7 +45,7 @@ impl Machine {
             | PmState::Run
             | PmState::StopBackends
             | PmState::WaitBackends
-            | PmState::Shutdown => self.state = PmState::WaitBackends,
+            | PmState::Shutdown => self.enter(PmState::WaitBackends),
             // Behind the shutdown checkpoint the way down goes on.
             PmState::Shutdown2 | PmState::WaitDeadEnd => {}
             // No such child exists then.

@@ -171,7 +171,8 @@ pub struct Settings {
     pub remove_temp_files_after_crash: bool,
     /// After a crash stop the others for a debugger rather than ending them (`postgres -T`). C: `SendStop`.
     pub send_stop: bool,
-    /// How many backends, workers and walsenders may exist. C: `MaxLivePostmasterChildren`.
+    /// How many backends, workers and walsenders may exist: twice the places in shared memory, since many of
+    /// those that are being authenticated will fail. C: `MaxLivePostmasterChildren`.
     pub max_live_children: u32,
 }
 
@@ -185,19 +186,7 @@ impl Default for Settings {
             restart_after_crash: true,
             remove_temp_files_after_crash: true,
             send_stop: false,
-            max_live_children: max_live_children(100, 3, 10, 8),
+            max_live_children: 244,
         }
     }
-}
-
-/// Twice what can be in use: a session counts from its fork on, and many of those that are being
-/// authenticated will fail. The exact limit is enforced when one of them asks for its place in shared
-/// memory. C: `MaxLivePostmasterChildren`.
-pub fn max_live_children(
-    max_connections: u32,
-    autovacuum_max_workers: u32,
-    max_wal_senders: u32,
-    max_worker_processes: u32,
-) -> u32 {
-    2 * (max_connections + autovacuum_max_workers + 1 + max_wal_senders + max_worker_processes)
 }

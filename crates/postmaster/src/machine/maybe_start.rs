@@ -41,7 +41,7 @@ impl Machine {
         self.maybe_start(ChildKind::BgWriter);
     }
 
-    fn maybe_start(&mut self, kind: ChildKind) {
+    pub(super) fn maybe_start(&mut self, kind: ChildKind) {
         if !self.has(kind) {
             self.fork(kind);
         }
@@ -129,7 +129,7 @@ impl Machine {
             PmState::Shutdown => {
                 self.fatal_error = true;
                 self.quit_all_children(QuitReason::ForStop);
-                self.state = PmState::WaitDeadEnd;
+                self.enter(PmState::WaitDeadEnd);
                 self.start_kill_clock();
             }
             PmState::Init

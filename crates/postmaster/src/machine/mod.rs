@@ -31,9 +31,9 @@ mod walk;
 
 use std::fmt;
 
-pub use action::{Action, Message, PidFileStatus, QuitReason, Signal, Target};
+pub use action::{Action, Message, QuitReason, Signal, Target};
 pub use child::{BackendClasses, ChildExit, ChildKind, Children};
-pub use event::{ArchiveMode, Event, Request, Settings, ShutdownMode, Timer, max_live_children};
+pub use event::{ArchiveMode, Event, Request, Settings, ShutdownMode, Timer};
 
 /// Where the cluster is in its life. C: `PMState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,7 +105,7 @@ enum KillClock {
 }
 
 /// The state of the postmaster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     state: PmState,
     shutdown: ShutdownMode,
@@ -185,6 +185,14 @@ impl Machine {
 
     fn emit(&mut self, action: Action) {
         self.out.push(action);
+    }
+
+    fn enter(&mut self, to: PmState) {
+        let from = self.state;
+        if from != to {
+            self.state = to;
+            self.emit(Action::EnterState { from, to });
+        }
     }
 
     fn log(&mut self, message: Message) {

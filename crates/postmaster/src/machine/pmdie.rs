@@ -1,6 +1,8 @@
 //! Shutdown requests. C: `pmdie`.
 
-use super::{Action, Machine, Message, PidFileStatus, PmState, QuitReason, ShutdownMode};
+use common::pidfile::PidFileStatus;
+
+use super::{Action, Machine, Message, PmState, QuitReason, ShutdownMode};
 
 impl Machine {
     /// Takes a request unless an equal or more urgent one is under way, which is ignored without a word.
@@ -23,9 +25,9 @@ impl Machine {
     fn smart(&mut self) {
         match self.state {
             // Nothing runs yet.
-            PmState::Init => self.state = PmState::NoChildren,
+            PmState::Init => self.enter(PmState::NoChildren),
             // There can be no sessions to wait for.
-            PmState::Startup | PmState::Recovery => self.state = PmState::StopBackends,
+            PmState::Startup | PmState::Recovery => self.enter(PmState::StopBackends),
             // From here on `conns_allowed` is false; `advance` goes on when the last session has left.
             PmState::HotStandby | PmState::Run => {}
             // Already on the way down.
@@ -40,11 +42,11 @@ impl Machine {
 
     fn fast(&mut self) {
         match self.state {
-            PmState::Init => self.state = PmState::NoChildren,
-            PmState::Startup | PmState::Recovery => self.state = PmState::StopBackends,
+            PmState::Init => self.enter(PmState::NoChildren),
+            PmState::Startup | PmState::Recovery => self.enter(PmState::StopBackends),
             PmState::HotStandby | PmState::Run => {
                 self.log(Message::AbortingTransactions);
-                self.state = PmState::StopBackends;
+                self.enter(PmState::StopBackends);
             }
             PmState::StopBackends
             | PmState::WaitBackends
@@ -60,7 +62,7 @@ impl Machine {
     fn immediate(&mut self) {
         self.quit_all_children(QuitReason::ForStop);
         match self.state {
-            PmState::Init => self.state = PmState::NoChildren,
+            PmState::Init => self.enter(PmState::NoChildren),
             PmState::Startup
             | PmState::Recovery
             | PmState::HotStandby
@@ -68,7 +70,7 @@ impl Machine {
             | PmState::StopBackends
             | PmState::WaitBackends
             | PmState::Shutdown
-            | PmState::Shutdown2 => self.state = PmState::WaitBackends,
+            | PmState::Shutdown2 => self.enter(PmState::WaitBackends),
             PmState::WaitDeadEnd | PmState::NoChildren => {}
         }
         self.start_kill_clock();

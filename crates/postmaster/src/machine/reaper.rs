@@ -1,6 +1,8 @@
 //! A child ended. C: `reaper`, `CleanupBackend`.
 
-use super::{Action, BackendClasses, ChildExit, ChildKind, Machine, Message, PidFileStatus, PmState};
+use common::pidfile::PidFileStatus;
+
+use super::{Action, BackendClasses, ChildExit, ChildKind, Machine, Message, PmState};
 use super::{ShutdownMode, Signal, StartupStatus};
 
 impl Machine {
@@ -43,6 +45,7 @@ impl Machine {
 
             // These two hold nothing in shared memory: whatever befell them, the others are sound.
             (ChildKind::Archiver | ChildKind::StatsCollector, ChildExit::Code(0)) => {}
+            (ChildKind::Archiver | ChildKind::StatsCollector, _) if self.quitting => {}
             (ChildKind::Archiver | ChildKind::StatsCollector, _) => {
                 self.log(Message::ChildExited { kind, pid, exit, activity: None });
             }
@@ -66,7 +69,7 @@ impl Machine {
     fn shutdown_checkpoint_done(&mut self) {
         self.signal(ChildKind::Archiver, Signal::Usr2);
         self.signal_backends(BackendClasses::ALL, Signal::Usr2);
-        self.state = PmState::Shutdown2;
+        self.enter(PmState::Shutdown2);
         // Nobody is left whose counters it could collect.
         self.signal(ChildKind::StatsCollector, Signal::Quit);
     }
@@ -106,7 +109,7 @@ impl Machine {
             PmState::Startup | PmState::Recovery | PmState::HotStandby => {
                 self.fatal_error = false;
                 self.wal_receiver_requested = false;
-                self.state = PmState::Run;
+                self.enter(PmState::Run);
                 self.maybe_start_children();
                 // A promotion during a smart shutdown: sessions are still waited for, no new ones come.
                 if self.conns_allowed() {
@@ -128,7 +131,7 @@ impl Machine {
     /// Recovery ended before its end because of a shutdown.
     fn recovery_given_up(&mut self) {
         match self.state {
-            PmState::Startup | PmState::Recovery | PmState::HotStandby => self.state = PmState::StopBackends,
+            PmState::Startup | PmState::Recovery | PmState::HotStandby => self.enter(PmState::StopBackends),
             PmState::WaitBackends => {}
             PmState::Init
             | PmState::Run

@@ -1,8 +1,9 @@
 //! What children, and `pg_ctl` through files, ask for. C: `sigusr1_handler`.
 
+use common::pidfile::PidFileStatus;
 use miscinit::child::CanAccept;
 
-use super::{Action, ChildKind, Machine, Message, PidFileStatus, PmState, Request, ShutdownMode, Signal};
+use super::{Action, ChildKind, Machine, Message, PmState, Request, ShutdownMode, Signal};
 
 impl Machine {
     pub(super) fn sigusr1_handler(&mut self, request: Request) {
@@ -51,14 +52,14 @@ impl Machine {
             // Nothing more will come before the end of recovery: `pg_ctl start` need not wait.
             self.emit(Action::SetPidFileStatus(PidFileStatus::Standby));
         }
-        self.state = PmState::Recovery;
+        self.enter(PmState::Recovery);
     }
 
     fn begin_hot_standby(&mut self) {
         if self.state != PmState::Recovery || self.shutdown != ShutdownMode::None {
             return;
         }
-        self.state = PmState::HotStandby;
+        self.enter(PmState::HotStandby);
         self.maybe_start_children();
         self.log(Message::ReadyForReadOnlyConnections);
         self.emit(Action::SetPidFileStatus(PidFileStatus::Ready));

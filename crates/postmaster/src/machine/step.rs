@@ -1,5 +1,7 @@
 //! One event, dispatched.
 
+use common::pidfile::PidFileStatus;
+
 use super::{
     Action, ChildKind, Event, KillClock, Machine, Message, PmState, Settings, ShutdownMode, Signal, Timer,
 };
@@ -53,8 +55,8 @@ impl Machine {
             PmState::Init => {
                 self.emit(Action::StartTimer(Timer::LockFileRecheck));
                 self.emit(Action::StartTimer(Timer::SocketTouch));
-                self.emit(Action::SetPidFileStatus(super::PidFileStatus::Starting));
-                self.state = PmState::Startup;
+                self.emit(Action::SetPidFileStatus(PidFileStatus::Starting));
+                self.enter(PmState::Startup);
                 self.maybe_start_recovery_helpers();
                 self.fork(ChildKind::Startup);
                 self.startup_status = StartupStatus::Running;

@@ -143,23 +143,26 @@ impl Core {
 
     /// Enters, after sleeping as often as it takes. C: `LWLockAcquire`, its slow path.
     pub(crate) fn acquire_waiting(&self, mode: LwMode, me: u32, parking: &impl Parking) {
-        let mut woken = false;
+        if !self.enter_or_queue(mode, me, false, parking) {
+            self.wait_in_queue(mode, me, parking);
+        }
+    }
+
+    /// Sleeps until the lock is handed over, or tries again when told so.
+    pub(super) fn wait_in_queue(&self, mode: LwMode, me: u32, parking: &impl Parking) {
         loop {
-            if self.enter_or_queue(mode, me, woken, parking) {
-                return;
-            }
             while parking.node(me).wake.load(Ordering::Acquire) == wake::WAITING {
                 parking.park(me);
             }
-            if parking.node(me).wake.load(Ordering::Relaxed) == wake::GRANTED {
+            let granted = parking.node(me).wake.load(Ordering::Relaxed) == wake::GRANTED;
+            if granted || self.enter_or_queue(mode, me, true, parking) {
                 return;
             }
-            woken = true;
         }
     }
 
     /// One attempt under the queue's lock: true if it entered, false if it is queued now.
-    fn enter_or_queue(&self, mode: LwMode, me: u32, woken: bool, parking: &impl Parking) -> bool {
+    pub(super) fn enter_or_queue(&self, mode: LwMode, me: u32, woken: bool, parking: &impl Parking) -> bool {
         self.lock_list();
         // Only a writer is ever told to try again, and nobody but it may clear WAKING (L4). If it cannot enter
         // now it was overtaken: FAIR.

@@ -1,11 +1,9 @@
 //! The types and their functions, one file for each C file of src/backend/utils/adt (large C files are several
 //! here). A function that SQL can call has its C name.
 
-pub mod acl;
 pub mod arrayfuncs;
 pub mod bool;
 pub mod bytea;
-pub mod char;
 pub mod date;
 pub mod float;
 pub mod inet;
@@ -14,6 +12,8 @@ pub mod interval;
 pub mod json;
 pub mod name;
 pub mod numeric;
+pub(crate) mod numeric_math;
+pub(crate) mod numeric_ops;
 pub mod oid;
 pub mod rowtypes;
 pub mod text;

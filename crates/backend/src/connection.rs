@@ -1,0 +1,340 @@
+//! From an accepted connection to a session that waits for its first statement.
+//!
+//! C counterpart: `BackendInitialize` of postmaster.c, `InitPostgres` and `PerformAuthentication` of
+//! utils/init/postinit.c.
+
+use std::time::Duration;
+
+use catalog::authid::{self, Role};
+use catalog::database::{self, Database};
+use common::{BackendType, Oid, SqlState};
+use elog::{PgError, Result, ereport, fatal};
+use guc::{GucAction, GucContext, GucSource};
+use libpq::message::reply;
+use libpq::startup::{self, Replication, Startup, StartupParameters};
+use libpq::{Port, auth};
+use miscinit::child::{CanAccept, ChildStart, PeerAddr};
+use miscinit::signals::{self, Role as SignalRole};
+use miscinit::{exit, globals, interrupt, ps_status};
+use shmem::procsignal::CancelOutcome;
+
+use crate::identity::{self, Identity, RoleId};
+use crate::session::{self, Session};
+use crate::wait::{Limit, SessionWait};
+
+/// Lets the client in. `None` if there is no session to run: it was a cancel request, or the client left.
+/// Whoever is turned away is told why, and the process ends with status 1.
+pub(crate) fn begin(mut start: ChildStart) -> Option<Session> {
+    let client = start.client.take()?;
+    let mut port = Port::new(client);
+    let host = port.remote_host();
+    let remote_port = port.remote_port();
+    elog::session::update(|session| {
+        session.remote_host = Some(host.clone());
+        session.remote_port = Some(remote_port.clone());
+    });
+    elog::set_client_sink(Some(session::queue_report));
+    interrupt::set_processor(crate::wait::process_interrupts);
+    signals::install(SignalRole::BackendStartup);
+    if guc::vars::LOG_CONNECTIONS.get() {
+        let shown_port = if remote_port.is_empty() { String::new() } else { format!(" port={remote_port}") };
+        ereport!(Log, "connection received: host={host}{shown_port}");
+    }
+    match let_in(&start, &mut port) {
+        Ok(true) => Some(Session::new(port)),
+        Ok(false) => None,
+        Err(error) => turn_away(port, &error),
+    }
+}
+
+fn turn_away(mut port: Port, error: &PgError) -> ! {
+    error.report();
+    session::move_reports(&mut port);
+    // The client gets a moment to take it, not more: it may be the one that is stuck.
+    let _ = port.flush(&mut SessionWait::new(Some((Limit::Authentication, Duration::from_secs(1))), false));
+    exit::proc_exit(1)
+}
+
+/// The whole way in. False if the connection was not about a session.
+fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
+    let patience = Duration::from_secs(guc::vars::AUTHENTICATION_TIMEOUT.get() as u64);
+    let mut policy = SessionWait::new(Some((Limit::Authentication, patience)), false);
+    let parameters = match startup::process_startup_packet(port, &mut policy)? {
+        Startup::Session(parameters) => parameters,
+        Startup::Cancel { pid, cancel_key } => {
+            cancel(pid, cancel_key);
+            return Ok(false);
+        }
+        Startup::Closed => return Ok(false),
+    };
+    note_who_asks(&parameters, port);
+    refuse_unless_admitted(start.can_accept)?;
+    if parameters.replication != Replication::No {
+        return Err(crate::utility::not_supported("replication").with_severity(elog::Severity::Fatal));
+    }
+    take_place(start)?;
+    if !port.is_encrypted() {
+        use std::os::fd::AsRawFd;
+        signals::set_farewell_fd(port.socket().as_raw_fd());
+    }
+    let roles = authid::load(globals::data_dir())?;
+    ps_status::set_activity("authentication");
+    let mut policy = SessionWait::new(Some((Limit::Authentication, patience)), port.is_encrypted());
+    auth::client_authentication(port, &parameters, &RolesOf(&roles), &mut policy)?;
+    ps_status::set_activity("startup");
+    log_authorized(&parameters, port);
+    let role = check_role(roles.find(&parameters.user)?, &parameters.user)?;
+    check_reserved(&role)?;
+    let database = check_database(&parameters.database, &role)?;
+    become_session(&role, &database, port);
+    apply_settings(&parameters, &role)?;
+    greet(start, port);
+    Ok(true)
+}
+
+/// Title and log know from here on whom it is about.
+fn note_who_asks(parameters: &StartupParameters, port: &Port) {
+    let StartupParameters { user, database, .. } = parameters;
+    let address = match port.peer() {
+        PeerAddr::Unix => "[local]".to_owned(),
+        PeerAddr::Tcp(_) => format!("{}({})", port.remote_host(), port.remote_port()),
+    };
+    ps_status::set_fixed(&format!("{user} {database} {address}"));
+    ps_status::set_activity("initializing");
+    elog::session::update(|session| {
+        session.user = Some(user.clone());
+        session.database = Some(database.clone());
+        session.application_name = parameters.application_name.clone().unwrap_or_default();
+        session.set_command_tag("startup");
+    });
+}
+
+/// C: `processCancelRequest`.
+fn cancel(pid: i32, cancel_key: i32) {
+    match shmem::procsignal::send_cancel(pid, cancel_key) {
+        CancelOutcome::Sent => ereport!(Debug2, "processing cancel request: sending SIGINT to process {pid}"),
+        CancelOutcome::WrongKey => ereport!(Log, "wrong key in cancel request for process {pid}"),
+        CancelOutcome::NoSuchProcess => {
+            ereport!(Log, "PID {pid} in cancel request did not match any process");
+        }
+    }
+}
+
+/// C: the switch over `CAC_state` in `ProcessStartupPacket`.
+fn refuse_unless_admitted(can_accept: CanAccept) -> Result<()> {
+    let not_now = |text: &'static str| fatal!(SqlState::CANNOT_CONNECT_NOW, "{text}");
+    Err(match can_accept {
+        CanAccept::Ok => return Ok(()),
+        CanAccept::Startup => not_now("the database system is starting up"),
+        CanAccept::Shutdown => not_now("the database system is shutting down"),
+        CanAccept::Recovery => not_now("the database system is in recovery mode"),
+        CanAccept::NotConsistent if guc::vars::HOT_STANDBY.get() => {
+            not_now("the database system is not yet accepting connections")
+                .detail("Consistent recovery state has not been yet reached.")
+        }
+        CanAccept::NotConsistent => not_now("the database system is not accepting connections")
+            .detail("Hot standby mode is disabled."),
+        CanAccept::TooMany => too_many_clients(),
+    })
+}
+
+fn too_many_clients() -> PgError {
+    fatal!(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+}
+
+/// A PGPROC and an entry in `pg_stat_activity`; from here on signals mean what they mean to a session.
+fn take_place(start: &ChildStart) -> Result<()> {
+    shmem::pmsignal::set_my_child_slot(start.slot);
+    shmem::init_process(BackendType::Backend, start.cancel_key)?;
+    exit::on_shmem_exit(|_| shmem::proc::release());
+    activity::begin(BackendType::Backend);
+    exit::on_shmem_exit(|_| activity::end());
+    signals::install(SignalRole::Kind(BackendType::Backend));
+    Ok(())
+}
+
+/// The roles, as authentication asks for them.
+struct RolesOf<'a>(&'a authid::Roles);
+
+impl auth::RoleSource for RolesOf<'_> {
+    fn find(&self, name: &str) -> Result<Option<auth::RolePassword>> {
+        let role = self.0.find(name)?;
+        Ok(role.map(|role| auth::RolePassword { password: role.password, valid_until: role.valid_until }))
+    }
+    fn is_member(&self, member: &str, role: &str) -> Result<bool> {
+        match (self.0.find(member)?, self.0.find(role)?) {
+            (Some(member), Some(role)) => self.0.is_member_of(member.oid, role.oid),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// C: the `Log_connections` block of `PerformAuthentication`.
+fn log_authorized(parameters: &StartupParameters, port: &Port) {
+    if !guc::vars::LOG_CONNECTIONS.get() {
+        return;
+    }
+    let application = match &parameters.application_name {
+        Some(name) if !name.is_empty() => format!(" application_name={name}"),
+        _ => String::new(),
+    };
+    let tls = port.tls_info().map_or_else(String::new, |tls| {
+        format!(" SSL enabled (protocol={}, cipher={}, bits={})", tls.version, tls.cipher, tls.bits)
+    });
+    let StartupParameters { user, database, .. } = parameters;
+    ereport!(Log, "connection authorized: user={user} database={database}{application}{tls}");
+}
+
+/// C: `InitializeSessionUserId`.
+fn check_role(role: Option<Role>, name: &str) -> Result<Role> {
+    let not_allowed = |text: String| fatal!(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "{text}");
+    let role = role.ok_or_else(|| not_allowed(format!("role \"{name}\" does not exist")))?;
+    if !role.login {
+        return Err(not_allowed(format!("role \"{name}\" is not permitted to log in")));
+    }
+    if role.conn_limit >= 0 && !role.superuser && sessions_of(role.oid) >= role.conn_limit {
+        return Err(fatal!(SqlState::TOO_MANY_CONNECTIONS, "too many connections for role \"{name}\""));
+    }
+    Ok(role)
+}
+
+/// Other sessions of a role. C: `CountUserBackends`.
+fn sessions_of(role: Oid) -> i32 {
+    count_sessions(|proc| proc.role_id.load(std::sync::atomic::Ordering::Relaxed) == role.0)
+}
+
+fn count_sessions(matches: impl Fn(&shmem::PgProc) -> bool) -> i32 {
+    let procs = shmem::all_procs().iter();
+    procs.filter(|proc| proc.kind() == Some(BackendType::Backend) && matches(proc)).count() as i32
+}
+
+/// C: the `HaveNFreeProcs` check of `InitPostgres`.
+fn check_reserved(role: &Role) -> Result<()> {
+    let reserved = guc::vars::SUPERUSER_RESERVED_CONNECTIONS.get() as u32;
+    if reserved > 0 && !role.superuser && !shmem::proc::have_n_free_procs(reserved) {
+        return Err(fatal!(
+            SqlState::TOO_MANY_CONNECTIONS,
+            "remaining connection slots are reserved for non-replication superuser connections"
+        ));
+    }
+    Ok(())
+}
+
+/// C: `GetDatabaseTuple` and `CheckMyDatabase`.
+fn check_database(name: &str, role: &Role) -> Result<Database> {
+    let found = database::load(globals::data_dir())?.find(name)?;
+    let database = found
+        .ok_or_else(|| fatal!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist"))?;
+    if !database.allow_conn {
+        return Err(fatal!(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "database \"{name}\" is not currently accepting connections"
+        ));
+    }
+    let sessions = || {
+        count_sessions(|p| p.database_id.load(std::sync::atomic::Ordering::Relaxed) == database.oid.0)
+    };
+    if database.conn_limit >= 0 && !role.superuser && sessions() >= database.conn_limit {
+        return Err(fatal!(SqlState::TOO_MANY_CONNECTIONS, "too many connections for database \"{name}\""));
+    }
+    let folder = globals::data_dir().join("base").join(database.oid.to_string());
+    if !folder.is_dir() {
+        return Err(fatal!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist").detail(format!(
+            "The database subdirectory \"base/{}\" is missing.",
+            database.oid
+        )));
+    }
+    Ok(database)
+}
+
+/// Writes down who the session is, for itself and for the others.
+fn become_session(role: &Role, database: &Database, port: &Port) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let proc = shmem::my_proc();
+    proc.role_id.store(role.oid.0, Relaxed);
+    proc.database_id.store(database.oid.0, Relaxed);
+    let client = match port.peer() {
+        PeerAddr::Tcp(address) => Some(address),
+        PeerAddr::Unix => None,
+    };
+    activity::report_session(
+        (database.oid, &database.name),
+        (role.oid, &role.name),
+        client.map(|address| (address.ip(), address.port())),
+        client.is_none(),
+    );
+    let user = RoleId { oid: role.oid, name: role.name.clone(), superuser: role.superuser };
+    identity::set(Identity {
+        session_user: user.clone(),
+        current_user: user,
+        database: database.oid,
+        database_name: database.name.clone(),
+        client,
+    });
+}
+
+/// What the database fixes, and what the start-up packet asks for. C: `process_startup_options`.
+fn apply_settings(parameters: &StartupParameters, role: &Role) -> Result<()> {
+    let as_fatal = |error: PgError| error.with_severity(elog::Severity::Fatal);
+    let on_off = if role.superuser { "on" } else { "off" };
+    guc::set_internal("is_superuser", on_off).map_err(as_fatal)?;
+    guc::set_option(
+        "session_authorization",
+        role.name.as_str(),
+        GucContext::Internal,
+        GucSource::Override,
+        GucAction::Set,
+    )
+    .map_err(as_fatal)?;
+    let context = if role.superuser { GucContext::SuBackend } else { GucContext::Backend };
+    let set = |name: &str, value: &str| {
+        guc::set_option(name, value, context, GucSource::Client, GucAction::Set).map_err(as_fatal)
+    };
+    if let Some(options) = &parameters.options {
+        for (name, value) in settings_in(options)? {
+            set(&name, &value)?;
+        }
+    }
+    for (name, value) in &parameters.settings {
+        set(name, value)?;
+    }
+    miscinit::config::apply_log_settings();
+    activity::report_application_name(&guc::vars::APPLICATION_NAME.get());
+    Ok(())
+}
+
+/// The settings in a string of command-line options: `-c name=value`, `--name=value`.
+/// C: `process_postgres_switches`.
+fn settings_in(options: &str) -> Result<Vec<(String, String)>> {
+    let words = startup::split_options(options);
+    let mut words = words.iter();
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let assignment = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
+            (Some(rest), _) => rest.to_owned(),
+            (None, Some("")) => words.next().cloned().unwrap_or_default(),
+            (None, Some(rest)) => rest.to_owned(),
+            (None, None) => {
+                return Err(fatal!(
+                    SqlState::SYNTAX_ERROR,
+                    "invalid command-line argument for server process: {word}"
+                ));
+            }
+        };
+        let (name, value) = guc::parse_long_option(&assignment);
+        let value = value.ok_or_else(|| {
+            fatal!(SqlState::SYNTAX_ERROR, "{word} {assignment} requires a value")
+        })?;
+        settings.push((name, value));
+    }
+    Ok(settings)
+}
+
+/// The first answers. They are sent together with the first ReadyForQuery.
+fn greet(start: &ChildStart, port: &mut Port) {
+    session::move_reports(port);
+    for (name, value) in guc::reported() {
+        reply::parameter_status(port.out(), name, &value);
+    }
+    reply::backend_key_data(port.out(), globals::my_proc_pid(), start.cancel_key);
+}

@@ -1,0 +1,178 @@
+//! The session's transaction: the pure state machine of `transam`, and what it means for settings, for
+//! `pg_stat_activity` and for the statistics.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use elog::Result;
+use parser::ast::{TransactionMode, TransactionStmt};
+use transam::{Outcome, Status, Transaction};
+
+use crate::identity;
+
+/// A session's transaction and its clock.
+#[derive(Debug, Default)]
+pub(crate) struct SessionTransaction {
+    state: Transaction,
+    /// When it began, microseconds since 2000-01-01: what `now()` returns.
+    pub(crate) start: i64,
+    /// When the client's last message arrived.
+    pub(crate) statement_start: i64,
+    next_lxid: u32,
+    /// Ended since the collector was told.
+    commits: u32,
+    rollbacks: u32,
+}
+
+impl SessionTransaction {
+    pub(crate) fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.state.is_failed()
+    }
+
+    pub(crate) fn prevent_block(&self, command: &'static str) -> Result<()> {
+        self.state.prevent_block(command)
+    }
+
+    pub(crate) fn require_block(&self, command: &'static str) -> Result<()> {
+        self.state.require_block(command)
+    }
+
+    /// Before each statement.
+    pub(crate) fn start_statement(&mut self) {
+        let outcome = self.state.start_statement();
+        self.apply(&outcome);
+    }
+
+    pub(crate) fn begin_implicit(&mut self) {
+        self.state.begin_implicit();
+    }
+
+    pub(crate) fn end_implicit(&mut self) {
+        self.state.end_implicit();
+    }
+
+    /// After each statement that ended well.
+    pub(crate) fn end_statement(&mut self) {
+        let outcome = self.state.end_statement();
+        self.apply(&outcome);
+    }
+
+    /// After an error. Returns nothing: whatever happens here must not fail.
+    pub(crate) fn fail(&mut self) {
+        let outcome = self.state.fail();
+        self.apply(&outcome);
+    }
+
+    /// Runs a transaction command; returns its tag where that differs from the command's own.
+    pub(crate) fn run(&mut self, command: &TransactionStmt) -> Result<Option<&'static str>> {
+        let outcome = match command {
+            TransactionStmt::Begin(modes) | TransactionStmt::Start(modes) => {
+                let outcome = self.state.begin();
+                set_modes(modes)?;
+                outcome
+            }
+            TransactionStmt::Commit { chain } => self.state.commit(*chain)?,
+            TransactionStmt::Rollback { chain } => self.state.rollback(*chain)?,
+            TransactionStmt::Savepoint(name) => self.state.savepoint(name)?,
+            TransactionStmt::Release(name) => self.state.release(name)?,
+            TransactionStmt::RollbackTo(name) => self.state.rollback_to(name)?,
+            TransactionStmt::PrepareTransaction(_)
+            | TransactionStmt::CommitPrepared(_)
+            | TransactionStmt::RollbackPrepared(_) => {
+                return Err(crate::utility::not_supported("two-phase commit"));
+            }
+        };
+        self.apply(&outcome);
+        if let Some(warning) = &outcome.warning {
+            warning.report();
+        }
+        Ok(outcome.tag)
+    }
+
+    fn apply(&mut self, outcome: &Outcome) {
+        if let Some(level) = outcome.committed_from {
+            if level == 1 {
+                guc::at_xact_commit();
+                self.ended(true);
+            } else {
+                guc::at_sub_commit(level);
+            }
+        }
+        if let Some(level) = outcome.aborted_from {
+            if level == 1 {
+                guc::at_xact_abort();
+                self.ended(false);
+            } else {
+                guc::at_sub_abort(level);
+            }
+        }
+        match outcome.began {
+            Some(1) => self.began(),
+            Some(_) => {
+                guc::new_nest_level();
+            }
+            None => {}
+        }
+    }
+
+    fn began(&mut self) {
+        self.start = self.statement_start;
+        self.next_lxid = self.next_lxid.wrapping_add(1).max(1);
+        guc::at_xact_begin();
+        activity::report_transaction_start(self.start);
+        if let Some(proc) = shmem::proc::try_my_proc() {
+            proc.lxid.store(self.next_lxid, Relaxed);
+            let vxid = (proc.backend_id(), self.next_lxid);
+            elog::session::update(|session| session.vxid = Some(vxid));
+        }
+    }
+
+    fn ended(&mut self, committed: bool) {
+        self.commits += u32::from(committed);
+        self.rollbacks += u32::from(!committed);
+        activity::report_transaction_start(0);
+        if let Some(proc) = shmem::proc::try_my_proc() {
+            proc.lxid.store(0, Relaxed);
+            let vxid = (proc.backend_id(), 0);
+            elog::session::update(|session| session.vxid = Some(vxid));
+        }
+    }
+
+    /// Tells the collector what ended since the last time. Called when the session is idle, and at its end.
+    pub(crate) fn report_statistics(&mut self) {
+        if self.commits == 0 && self.rollbacks == 0 {
+            return;
+        }
+        let (commits, rollbacks) = (std::mem::take(&mut self.commits), std::mem::take(&mut self.rollbacks));
+        let database = identity::get().database;
+        pgstat::send(&pgstat::Message::Transactions { database, commits, rollbacks });
+    }
+}
+
+/// The modes of BEGIN and SET TRANSACTION are settings of the transaction.
+pub(crate) fn set_modes(modes: &[TransactionMode]) -> Result<()> {
+    set_modes_as(modes, "transaction", guc::GucAction::Local)
+}
+
+/// The modes of SET SESSION CHARACTERISTICS are the defaults of transactions to come.
+pub(crate) fn set_default_modes(modes: &[TransactionMode]) -> Result<()> {
+    set_modes_as(modes, "default_transaction", guc::GucAction::Set)
+}
+
+fn set_modes_as(modes: &[TransactionMode], prefix: &str, action: guc::GucAction) -> Result<()> {
+    let context = identity::get().guc_context();
+    for mode in modes {
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        let (suffix, value) = match mode {
+            TransactionMode::Isolation(level) => ("isolation", *level),
+            TransactionMode::ReadOnly(read_only) => ("read_only", on_off(*read_only)),
+            TransactionMode::Deferrable(deferrable) => ("deferrable", on_off(*deferrable)),
+        };
+        let name = format!("{prefix}_{suffix}");
+        guc::set_option(&name, value, context, guc::GucSource::Session, action)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Where the programs are: this project's, built on first use, and the real PostgreSQL's.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::process;
+
+/// Which server a cluster runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// This project's.
+    Ours,
+    /// The real PostgreSQL 15, the oracle.
+    Real,
+}
+
+/// A folder with `postgres`, `initdb` and `pg_ctl`.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    dir: PathBuf,
+}
+
+impl Programs {
+    /// The programs of a server; `None` if the real one is not installed. This project's are built first.
+    pub fn of(server: Server) -> Option<Programs> {
+        match server {
+            Server::Ours => Some(ours().clone()),
+            Server::Real => real_postgres(),
+        }
+    }
+
+    /// Full path of a program.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// The real PostgreSQL 15's programs, where Debian puts them.
+pub fn real_postgres() -> Option<Programs> {
+    let dir = PathBuf::from("/usr/lib/postgresql/15/bin");
+    dir.join("postgres").exists().then_some(Programs { dir })
+}
+
+/// This project's programs in the profile that the caller itself was built in.
+fn ours() -> &'static Programs {
+    static OURS: OnceLock<Programs> = OnceLock::new();
+    OURS.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above");
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.current_dir(root).args([
+            "build",
+            "--quiet",
+            "-p",
+            "postgres-server",
+            "-p",
+            "initdb",
+            "-p",
+            "pg_ctl",
+        ]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let output = process::run(&mut build);
+        assert!(output.status.success(), "building the server: {}", String::from_utf8_lossy(&output.stderr));
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        Programs { dir: target.join(profile) }
+    })
+}

@@ -1,0 +1,410 @@
+//! A cluster and what can be done to it.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::process::{self, Process, unprivileged, unprivileged_ids};
+use crate::procfs::{self, ProcessInfo};
+use crate::{Programs, Server, wait_for, wait_until};
+
+/// How to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Wait for the clients to leave.
+    Smart,
+    /// Roll back, disconnect, checkpoint.
+    Fast,
+    /// At once, without a checkpoint.
+    Immediate,
+}
+
+impl Stop {
+    /// The postmaster's signal for it.
+    pub fn signal(self) -> Signal {
+        match self {
+            Stop::Smart => Signal::SIGTERM,
+            Stop::Fast => Signal::SIGINT,
+            Stop::Immediate => Signal::SIGQUIT,
+        }
+    }
+
+    /// The word after `pg_ctl stop -m`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Stop::Smart => "smart",
+            Stop::Fast => "fast",
+            Stop::Immediate => "immediate",
+        }
+    }
+}
+
+/// What a cluster is made like.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Whose server.
+    pub server: Server,
+    /// More arguments for initdb.
+    pub initdb: Vec<String>,
+    /// Lines for postgresql.conf.
+    pub config: Vec<String>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> ClusterOptions {
+        ClusterOptions { server: Server::Ours, initdb: Vec::new(), config: Vec::new() }
+    }
+}
+
+/// A data directory with, most of the time, a server on it. Dropping it kills and removes everything.
+#[derive(Debug)]
+pub struct Cluster {
+    programs: Programs,
+    server: Server,
+    /// Holds everything; removed on drop.
+    folder: TempDir,
+    port: u16,
+    postmaster: RefCell<Option<Process>>,
+    /// Bytes of the log that [`Cluster::wait_for_new_log`] has already shown.
+    log_seen: Cell<usize>,
+}
+
+impl Cluster {
+    /// A fresh cluster of this project's server, not started.
+    pub fn new() -> Cluster {
+        Cluster::with(ClusterOptions::default())
+    }
+
+    /// A fresh, started cluster of this project's server with these lines in postgresql.conf.
+    pub fn started(config: &[&str]) -> Cluster {
+        let config = config.iter().map(ToString::to_string).collect();
+        let cluster = Cluster::with(ClusterOptions { config, ..ClusterOptions::default() });
+        cluster.start();
+        cluster
+    }
+
+    /// A fresh cluster, not started.
+    ///
+    /// # Panics
+    /// If the server is not installed or initdb fails.
+    pub fn with(options: ClusterOptions) -> Cluster {
+        let programs = Programs::of(options.server).expect("the server is installed");
+        let folder = tempfile::Builder::new().prefix("pganatomy-").tempdir_in("/tmp").expect("room in /tmp");
+        let (uid, gid) = unprivileged_ids();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("own folder");
+        chown(folder.path(), Some(uid), Some(gid)).expect("own folder");
+        let cluster = Cluster {
+            programs,
+            server: options.server,
+            folder,
+            port: free_port(),
+            postmaster: RefCell::new(None),
+            log_seen: Cell::new(0),
+        };
+        let output = cluster.run(
+            cluster
+                .command("initdb")
+                .arg("-D")
+                .arg(cluster.data_dir())
+                .args(["-U", "postgres", "-N", "-A", "trust"])
+                .args(&options.initdb),
+        );
+        assert!(output.status.success(), "initdb: {output:?}");
+        cluster.append_config("fsync = off");
+        cluster.append_config(&format!("port = {}", cluster.port));
+        cluster.append_config(&format!("unix_socket_directories = '{}'", cluster.socket_dir().display()));
+        cluster.append_config("listen_addresses = '127.0.0.1'");
+        options.config.iter().for_each(|line| cluster.append_config(line));
+        cluster
+    }
+
+    /// Whose server it is.
+    pub fn server(&self) -> Server {
+        self.server
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder of the Unix socket.
+    pub fn socket_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A path in the cluster's own temporary folder, outside the data directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The port of both sockets.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Adds a line to postgresql.conf. It counts from the next start or reload.
+    pub fn append_config(&self, line: &str) {
+        self.append_to("postgresql.conf", line);
+    }
+
+    /// Adds a line to a file in the data directory.
+    pub fn append_to(&self, file: &str, line: &str) {
+        let path = self.data_dir().join(file);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        self.write_file(file, &format!("{text}{line}\n"));
+    }
+
+    /// Writes a file in the data directory, owned by the server's user.
+    pub fn write_file(&self, file: &str, text: &str) {
+        let path = self.data_dir().join(file);
+        fs::write(&path, text).expect("a writable data directory");
+        let (uid, gid) = unprivileged_ids();
+        chown(&path, Some(uid), Some(gid)).expect("own file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("own file");
+    }
+
+    /// A command for one of the server's programs, to be run as the unprivileged user, with an environment
+    /// that names this cluster.
+    pub fn command(&self, program: &str) -> Command {
+        self.environment(Command::new(self.programs.path(program)))
+    }
+
+    /// A client program of the real PostgreSQL (psql, pgbench, pg_isready), aimed at this cluster's Unix
+    /// socket. `None` if it is not installed.
+    pub fn client(&self, program: &str) -> Option<Command> {
+        let path = crate::real_postgres()?.path(program);
+        Some(self.environment(Command::new(path)))
+    }
+
+    fn environment(&self, mut command: Command) -> Command {
+        unprivileged(&mut command);
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .env("HOME", self.folder.path())
+            .env("PGHOST", self.socket_dir())
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", "postgres")
+            .env("PGDATABASE", "postgres")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    pub fn run(&self, command: &mut Command) -> Output {
+        process::run(command)
+    }
+
+    /// Runs psql on a script. Panics if psql is not installed: callers [`crate::skip!`] before.
+    #[track_caller]
+    pub fn psql(&self, script: &str) -> Output {
+        let mut psql = self.client("psql").expect("psql is installed");
+        process::run_with_input(psql.args(["-X", "-q", "-A", "-t"]), script.as_bytes())
+    }
+
+    /// A connection over TCP as the superuser.
+    ///
+    /// # Errors
+    /// What the server answers.
+    pub fn try_connect(&self) -> Result<postgres::Client, postgres::Error> {
+        self.client_config().connect(postgres::NoTls)
+    }
+
+    /// As [`Cluster::try_connect`], for clusters that must accept.
+    #[track_caller]
+    pub fn connect(&self) -> postgres::Client {
+        self.try_connect().unwrap_or_else(|e| panic!("connecting: {e:?}\n{}", self.log()))
+    }
+
+    /// What a connection over TCP needs to know.
+    pub fn client_config(&self) -> postgres::Config {
+        let mut config = postgres::Config::new();
+        config.host("127.0.0.1").port(self.port).user("postgres").dbname("postgres");
+        config
+    }
+
+    /// Starts the postmaster as a child of the test, and waits until it is ready.
+    #[track_caller]
+    pub fn start(&self) {
+        self.spawn_postmaster(&[]);
+        self.wait_until_ready();
+    }
+
+    /// Starts the postmaster without waiting.
+    #[track_caller]
+    pub fn spawn_postmaster(&self, args: &[&str]) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log file");
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data_dir()).args(args);
+        command.stdout(log.try_clone().expect("another handle")).stderr(log);
+        *self.postmaster.borrow_mut() = Some(process::spawn(&mut command));
+    }
+
+    /// Waits until line 8 of postmaster.pid says ready, for the postmaster that was started last.
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        wait_until("the server is ready", || {
+            let ended = self.postmaster.borrow().as_ref().and_then(Process::try_wait);
+            assert!(ended.is_none(), "the postmaster ended with {ended:?}\n{}", self.log());
+            self.pid_file_line(8).is_some_and(|status| status == "ready   ")
+                && self.pid_file_pid() == self.postmaster_pid()
+        });
+    }
+
+    /// A line of postmaster.pid, counted from 1.
+    pub fn pid_file_line(&self, number: usize) -> Option<String> {
+        let text = fs::read_to_string(self.data_dir().join("postmaster.pid")).ok()?;
+        text.lines().nth(number - 1).map(str::to_owned)
+    }
+
+    fn pid_file_pid(&self) -> i32 {
+        self.pid_file_line(1).and_then(|line| line.parse().ok()).unwrap_or(0)
+    }
+
+    /// The postmaster's pid; 0 if none was started.
+    pub fn postmaster_pid(&self) -> i32 {
+        self.postmaster.borrow().as_ref().map_or(0, Process::pid)
+    }
+
+    /// Sends the postmaster a signal.
+    pub fn signal_postmaster(&self, signal: Signal) {
+        if let Some(postmaster) = self.postmaster.borrow().as_ref() {
+            postmaster.signal(signal);
+        }
+    }
+
+    /// Waits until the postmaster has ended and returns how.
+    #[track_caller]
+    pub fn wait_for_end(&self) -> ExitStatus {
+        let postmaster = self.postmaster.borrow();
+        postmaster.as_ref().expect("a postmaster was started").wait()
+    }
+
+    /// Stops the postmaster and returns how it ended.
+    #[track_caller]
+    pub fn stop(&self, how: Stop) -> ExitStatus {
+        self.signal_postmaster(how.signal());
+        self.wait_for_end()
+    }
+
+    /// All living processes of the cluster.
+    pub fn processes(&self) -> Vec<ProcessInfo> {
+        procfs::processes_in(&self.data_dir())
+    }
+
+    /// The pid of the process whose title begins like this, once there is one.
+    #[track_caller]
+    pub fn wait_for_process(&self, title: &str) -> i32 {
+        wait_for(&format!("there is a process \"{title}\""), || self.find_process(title))
+    }
+
+    /// The pid of the process whose title begins like this.
+    pub fn find_process(&self, title: &str) -> Option<i32> {
+        self.processes()
+            .into_iter()
+            .find(|process| process.title.starts_with(title))
+            .map(|process| process.pid)
+    }
+
+    /// Sends SIGKILL to a process of this cluster and waits until it is gone.
+    #[track_caller]
+    pub fn kill(&self, pid: i32) {
+        self.signal(pid, Signal::SIGKILL);
+        wait_until("the killed process is gone", || !procfs::is_alive(pid));
+    }
+
+    /// Sends a signal to a process of this cluster.
+    #[track_caller]
+    pub fn signal(&self, pid: i32, signal: Signal) {
+        assert!(self.processes().iter().any(|p| p.pid == pid), "{pid} is no process of this cluster");
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+    }
+
+    /// The file that the postmaster's standard error goes to.
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// All that was logged so far.
+    pub fn log(&self) -> String {
+        fs::read(self.log_path()).map_or_else(|_| String::new(), |b| String::from_utf8_lossy(&b).into_owned())
+    }
+
+    /// Waits until the log holds `text`, and returns the log.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) -> String {
+        wait_for(&format!("the log says \"{text}\""), || Some(self.log()).filter(|log| log.contains(text)))
+    }
+
+    /// From here on [`Cluster::wait_for_new_log`] looks only at new lines.
+    pub fn mark_log(&self) {
+        self.log_seen.set(self.log().len());
+    }
+
+    /// What was logged since [`Cluster::mark_log`].
+    pub fn new_log(&self) -> String {
+        self.log().get(self.log_seen.get()..).unwrap_or_default().to_owned()
+    }
+
+    /// As [`Cluster::wait_for_log`], for lines since [`Cluster::mark_log`].
+    #[track_caller]
+    pub fn wait_for_new_log(&self, text: &str) -> String {
+        wait_for(&format!("the log says \"{text}\" again"), || {
+            Some(self.new_log()).filter(|log| log.contains(text))
+        })
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Cluster {
+        Cluster::new()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.signal_postmaster(Signal::SIGKILL);
+        // Not only the postmaster's children: sessions may outlive it, and a test may have started several.
+        let gone = || {
+            let left = self.processes();
+            for process in &left {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
+            left.is_empty()
+        };
+        if std::thread::panicking() {
+            eprintln!("log of the cluster:\n{}", self.log());
+            (0..1000).take_while(|_| !gone()).for_each(|_| crate::pause());
+        } else {
+            wait_until("all processes of the cluster are gone", gone);
+        }
+        if let Some(line) = self.pid_file_line(7) {
+            remove_segment(&line);
+        }
+    }
+}
+
+/// Removes the interlock segment of a server that was killed.
+fn remove_segment(line: &str) {
+    let id = line.split_whitespace().nth(1).and_then(|id| id.parse::<i32>().ok());
+    if let Some(id) = id {
+        let mut command = Command::new("ipcrm");
+        process::run(command.args(["-m", &id.to_string()]));
+    }
+}
+
+/// A port that nobody listens on right now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    listener.local_addr().expect("bound above").port()
+}

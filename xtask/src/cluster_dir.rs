@@ -1,0 +1,89 @@
+//! Where `run-cluster` keeps its cluster, and as whom it runs.
+//!
+//! The server refuses to run as root. Started by root, everything that touches the cluster runs as `nobody`,
+//! and if that user cannot reach the checkout, data and programs are kept below /tmp.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::pidfile::{PID_FILE, PidFile};
+use integration::process::{self, unprivileged, unprivileged_ids};
+
+use crate::Result;
+
+/// The checkout.
+pub(crate) fn workspace() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().map_or_else(|| xtask.to_owned(), Path::to_owned)
+}
+
+/// The data directory that the chores share unless told otherwise.
+pub(crate) fn default_data_dir() -> PathBuf {
+    let inside = workspace().join(".pganatomy");
+    let folder = if is_reachable(&workspace()) { inside } else { PathBuf::from("/tmp/pganatomy") };
+    folder.join("data")
+}
+
+/// Can the server's user walk down to `path`?
+pub(crate) fn is_reachable(path: &Path) -> bool {
+    let (uid, _) = unprivileged_ids();
+    path.ancestors().all(|dir| {
+        fs::metadata(dir).is_ok_and(|m| {
+            let needed = if m.uid() == uid { 0o100 } else { 0o001 };
+            m.permissions().mode() & needed != 0
+        })
+    })
+}
+
+/// Makes the folder that a data directory is to lie in, owned by the server's user.
+pub(crate) fn make_parent(data_dir: &Path) -> Result<()> {
+    let parent = data_dir.parent().ok_or("the data directory has no parent")?;
+    if parent.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(parent).map_err(|e| format!("could not create {}: {e}", parent.display()))?;
+    let (uid, gid) = unprivileged_ids();
+    chown(parent, Some(uid), Some(gid)).map_err(|e| format!("could not give {} away: {e}", parent.display()))
+}
+
+/// Builds the server's programs and returns their folder, one that the server's user can reach.
+pub(crate) fn build(release: bool) -> Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["build", "-p", "postgres-server", "-p", "initdb", "-p", "pg_ctl"]);
+    if release {
+        cargo.arg("--release");
+    }
+    if !process::spawn(&mut cargo).wait_without_deadline().success() {
+        return Err("the build failed".into());
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let built = target.join(if release { "release" } else { "debug" });
+    if is_reachable(&built) {
+        return Ok(built);
+    }
+    let copies = PathBuf::from("/tmp/pganatomy/bin");
+    fs::create_dir_all(&copies).map_err(|e| e.to_string())?;
+    for name in ["postgres", "initdb", "pg_ctl"] {
+        fs::copy(built.join(name), copies.join(name)).map_err(|e| format!("could not copy {name}: {e}"))?;
+    }
+    Ok(copies)
+}
+
+/// What postmaster.pid of a cluster says.
+pub(crate) fn pid_file(data_dir: &Path) -> Result<PidFile> {
+    let path = data_dir.join(PID_FILE);
+    let text = fs::read_to_string(&path).map_err(|_| {
+        format!("no cluster runs on {}: start one with `cargo xtask run-cluster`", data_dir.display())
+    })?;
+    PidFile::parse(&text).map_err(|e| format!("{}: {e:?}", path.display()))
+}
+
+/// A command for a program, to be run as the server's user.
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    unprivileged(&mut command);
+    command
+}
