@@ -223,26 +223,23 @@ fn check_reserved(role: &Role) -> Result<()> {
 /// C: `GetDatabaseTuple` and `CheckMyDatabase`.
 fn check_database(name: &str, role: &Role) -> Result<Database> {
     let found = database::load(globals::data_dir())?.find(name)?;
-    let database = found
-        .ok_or_else(|| fatal!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist"))?;
+    let database =
+        found.ok_or_else(|| fatal!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist"))?;
     if !database.allow_conn {
         return Err(fatal!(
             SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
             "database \"{name}\" is not currently accepting connections"
         ));
     }
-    let sessions = || {
-        count_sessions(|p| p.database_id.load(std::sync::atomic::Ordering::Relaxed) == database.oid.0)
-    };
+    let sessions =
+        || count_sessions(|p| p.database_id.load(std::sync::atomic::Ordering::Relaxed) == database.oid.0);
     if database.conn_limit >= 0 && !role.superuser && sessions() >= database.conn_limit {
         return Err(fatal!(SqlState::TOO_MANY_CONNECTIONS, "too many connections for database \"{name}\""));
     }
     let folder = globals::data_dir().join("base").join(database.oid.to_string());
     if !folder.is_dir() {
-        return Err(fatal!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist").detail(format!(
-            "The database subdirectory \"base/{}\" is missing.",
-            database.oid
-        )));
+        return Err(fatal!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist")
+            .detail(format!("The database subdirectory \"base/{}\" is missing.", database.oid)));
     }
     Ok(database)
 }
@@ -286,7 +283,7 @@ fn apply_settings(parameters: &StartupParameters, role: &Role) -> Result<()> {
         GucAction::Set,
     )
     .map_err(as_fatal)?;
-    let context = if role.superuser { GucContext::SuBackend } else { GucContext::Backend };
+    let context = if role.superuser { GucContext::SuperuserBackend } else { GucContext::Backend };
     let set = |name: &str, value: &str| {
         guc::set_option(name, value, context, GucSource::Client, GucAction::Set).map_err(as_fatal)
     };
@@ -322,9 +319,8 @@ fn settings_in(options: &str) -> Result<Vec<(String, String)>> {
             }
         };
         let (name, value) = guc::parse_long_option(&assignment);
-        let value = value.ok_or_else(|| {
-            fatal!(SqlState::SYNTAX_ERROR, "{word} {assignment} requires a value")
-        })?;
+        let value =
+            value.ok_or_else(|| fatal!(SqlState::SYNTAX_ERROR, "{word} {assignment} requires a value"))?;
         settings.push((name, value));
     }
     Ok(settings)

@@ -17,7 +17,7 @@ use types::{ArrayValue, Datum, oid};
 use crate::{identity, wait};
 
 /// Adds this crate's functions. Called once, before the first fork.
-pub fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry) {
     registry.add(FUNCTIONS);
 }
 
@@ -48,7 +48,8 @@ static FUNCTIONS: &[Builtin] = &[
         .volatile()
         .names(&["pid", "timeout"])
         .defaults(&[Some("0")]),
-    Builtin::scalar(2560, "pg_postmaster_start_time", &[], oid::TIMESTAMPTZ, pg_postmaster_start_time).stable(),
+    Builtin::scalar(2560, "pg_postmaster_start_time", &[], oid::TIMESTAMPTZ, pg_postmaster_start_time)
+        .stable(),
     Builtin::scalar(2034, "pg_conf_load_time", &[], oid::TIMESTAMPTZ, pg_conf_load_time).stable(),
     Builtin::scalar(8101, "pg_postmaster_is_alive", &[], oid::BOOL, pg_postmaster_is_alive).volatile(),
     Builtin::scalar(3810, "pg_is_in_recovery", &[], oid::BOOL, pg_is_in_recovery).volatile(),
@@ -147,7 +148,8 @@ fn pg_reload_conf(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
 fn pg_rotate_logfile(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     identity::get().require_superuser("permission denied for function pg_rotate_logfile")?;
     if !guc::vars::LOGGING_COLLECTOR.get() {
-        pg_error!(Warning, SqlState::WARNING, "rotation not possible because log collection not active").report();
+        pg_error!(Warning, SqlState::WARNING, "rotation not possible because log collection not active")
+            .report();
         return Ok(Datum::Bool(false));
     }
     shmem::pmsignal::send_postmaster_signal(shmem::pmsignal::PmSignalReason::RotateLogfile);
@@ -284,4 +286,3 @@ fn pg_client_encoding(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
 fn getdatabaseencoding(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::text(guc::vars::SERVER_ENCODING.get()))
 }
-

@@ -8,8 +8,7 @@ use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::{Result, error};
-use guc::GucContext;
-use guc::show::Privileges;
+use guc::{GucContext, Privileges};
 use miscinit::globals;
 
 /// A role as a session needs it.

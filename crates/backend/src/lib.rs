@@ -27,6 +27,7 @@ mod extended;
 mod functions;
 mod identity;
 mod portal;
+mod query;
 mod roles;
 mod session;
 mod simple;
@@ -35,10 +36,12 @@ mod utility;
 mod views;
 mod wait;
 
+use std::sync::OnceLock;
+
 use miscinit::child::ChildStart;
 use miscinit::exit;
 
-pub use functions::register;
+use types::fmgr::Registry;
 
 /// Entry point. C: `BackendRun`.
 pub fn backend_main(start: ChildStart) -> ! {
@@ -46,4 +49,20 @@ pub fn backend_main(start: ChildStart) -> ! {
         Some(session) => session.run(),
         None => exit::proc_exit(0),
     }
+}
+
+static REGISTRY: OnceLock<Registry> = OnceLock::new();
+
+/// Builds, before the first fork, what every session needs and none changes: the children share its memory.
+pub fn prepare() {
+    let _ = registry();
+}
+
+/// All functions and operators.
+fn registry() -> &'static Registry {
+    REGISTRY.get_or_init(|| {
+        let mut registry = Registry::with_builtins();
+        functions::register(&mut registry);
+        registry
+    })
 }

@@ -24,10 +24,7 @@ pub(crate) fn assumable(identity: &Identity, name: &str) -> Result<RoleId> {
     let is_member =
         || authid::load(data_dir()).and_then(|roles| roles.is_member_of(identity.session_user.oid, role.oid));
     if !identity.session_user.superuser && !is_member()? {
-        return Err(error!(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            "permission denied to set role \"{name}\""
-        ));
+        return Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to set role \"{name}\""));
     }
     Ok(role)
 }
@@ -75,7 +72,8 @@ pub(crate) fn alter(spec: &RoleSpec, options: &[DefElem]) -> Result<()> {
     let mut changed = authid::load(data_dir())?.get(&name)?;
     let before = (changed.superuser, changed.replication);
     apply_options(&mut changed, options)?;
-    let touches_power = changed.superuser || changed.replication || before != (changed.superuser, changed.replication);
+    let touches_power =
+        changed.superuser || changed.replication || before != (changed.superuser, changed.replication);
     let only_own_password = options.iter().all(|option| option.name == "password")
         && identity::get().current_user.oid == changed.oid;
     if !only_own_password {
@@ -90,11 +88,17 @@ pub(crate) fn drop(specs: &[RoleSpec], missing_ok: bool) -> Result<()> {
     for spec in specs {
         let name = match spec {
             RoleSpec::Name(name) => name.clone(),
-            _ => return Err(error!(SqlState::INVALID_PARAMETER_VALUE, "cannot use special role specifier in DROP ROLE")),
+            _ => {
+                return Err(error!(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    "cannot use special role specifier in DROP ROLE"
+                ));
+            }
         };
         let Some(role) = authid::load(data_dir())?.find(&name)? else {
             if missing_ok {
-                pg_error!(Notice, SqlState::UNDEFINED_OBJECT, "role \"{name}\" does not exist, skipping").report();
+                pg_error!(Notice, SqlState::UNDEFINED_OBJECT, "role \"{name}\" does not exist, skipping")
+                    .report();
                 continue;
             }
             return Err(error!(SqlState::UNDEFINED_OBJECT, "role \"{name}\" does not exist"));
@@ -133,7 +137,11 @@ fn require_right_over(touches_power: bool, role: &Role, doing: &str) -> Result<(
     if my_role.is_some_and(|mine| mine.createrole) {
         return Ok(());
     }
-    denied(if doing == "alter" { "permission denied".to_owned() } else { format!("permission denied to {doing}") })
+    denied(if doing == "alter" {
+        "permission denied".to_owned()
+    } else {
+        format!("permission denied to {doing}")
+    })
 }
 
 fn apply_options(role: &mut Role, options: &[DefElem]) -> Result<Grants> {
@@ -191,8 +199,12 @@ fn connection_limit(option: &DefElem) -> Result<i32> {
 fn password(role: &str, option: &DefElem) -> Result<Option<String>> {
     let Some(OptionValue::String(text)) = &option.value else { return Ok(None) };
     if text.is_empty() {
-        pg_error!(Notice, SqlState::SUCCESSFUL_COMPLETION, "empty string is not a valid password, clearing password")
-            .report();
+        pg_error!(
+            Notice,
+            SqlState::SUCCESSFUL_COMPLETION,
+            "empty string is not a valid password, clearing password"
+        )
+        .report();
         return Ok(None);
     }
     if guc::vars::PASSWORD_ENCRYPTION.get() == "md5" {

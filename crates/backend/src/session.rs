@@ -279,7 +279,8 @@ impl Session {
         }
         shmem::release_all();
         self.transaction.fail();
-        self.portals.retain(|_, portal| portal.survives_transaction() && self.transaction.status() == Status::Idle);
+        self.portals
+            .retain(|_, portal| portal.survives_transaction() && self.transaction.status() == Status::Idle);
         if self.in_extended_query {
             self.skip_until_sync = true;
         } else {

@@ -34,9 +34,9 @@ pub(crate) fn not_supported(what: &str) -> PgError {
 /// The columns of a command that returns rows; `None` for the others. C: `UtilityTupleDescriptor`.
 pub(crate) fn columns_of(statement: &Statement) -> Result<Option<Vec<UtilityColumn>>> {
     Ok(match statement {
-        Statement::Show(name) if name == "all" => Some(
-            ["name", "setting", "description"].map(|column| (column.to_owned(), oid::TEXT)).into(),
-        ),
+        Statement::Show(name) if name == "all" => {
+            Some(["name", "setting", "description"].map(|column| (column.to_owned(), oid::TEXT)).into())
+        }
         Statement::Show(name) => Some(vec![(shown_name(name), oid::TEXT)]),
         _ => None,
     })
@@ -52,7 +52,9 @@ pub(crate) fn ends_failed_block(statement: &Statement) -> bool {
     use parser::ast::TransactionStmt as T;
     matches!(
         statement,
-        Statement::Transaction(T::Commit { .. } | T::Rollback { .. } | T::RollbackTo(_) | T::PrepareTransaction(_))
+        Statement::Transaction(
+            T::Commit { .. } | T::Rollback { .. } | T::RollbackTo(_) | T::PrepareTransaction(_)
+        )
     )
 }
 
@@ -89,7 +91,9 @@ fn run_set(session: &Session, set: &SetStmt) -> Result<()> {
     let context = identity::get().guc_context();
     match &set.action {
         SetAction::Value { name, values } if name == "role" => set_role(values, action),
-        SetAction::Value { name, values } if name == "session_authorization" => set_session_authorization(values, action),
+        SetAction::Value { name, values } if name == "session_authorization" => {
+            set_session_authorization(values, action)
+        }
         SetAction::Value { name, values } => {
             guc::set_option(name, value_text(name, values).as_str(), context, GucSource::Session, action)
         }
@@ -153,7 +157,13 @@ fn set_session_authorization(values: &[SetValue], action: GucAction) -> Result<(
             "permission denied to set session authorization \"{name}\""
         ));
     }
-    guc::set_option("session_authorization", name.as_str(), guc::GucContext::Internal, GucSource::Session, action)?;
+    guc::set_option(
+        "session_authorization",
+        name.as_str(),
+        guc::GucContext::Internal,
+        GucSource::Session,
+        action,
+    )?;
     identity.current_user = role;
     identity::set(identity);
     Ok(())
@@ -173,8 +183,10 @@ fn show(name: &str) -> Result<Answer> {
     let privileges = identity::get().guc_privileges();
     let rows = if name == "all" {
         let rows = guc::show_all(&privileges).into_iter();
-        rows.map(|(name, setting, description)| vec![Datum::text(name), Datum::text(setting), Datum::text(description)])
-            .collect()
+        rows.map(|(name, setting, description)| {
+            vec![Datum::text(name), Datum::text(setting), Datum::text(description)]
+        })
+        .collect()
     } else {
         vec![vec![Datum::text(guc::show(name, &privileges)?)]]
     };
@@ -212,27 +224,11 @@ fn discard(session: &mut Session, target: DiscardTarget) -> Result<()> {
 /// ALTER SYSTEM. C: `AlterSystemSetConfigFile`.
 fn alter_system(session: &Session, set: &SetStmt) -> Result<()> {
     session.transaction.prevent_block("ALTER SYSTEM")?;
-    let identity = identity::get();
-    let allowed = |name: &str| {
-        if identity.current_user.superuser {
-            return Ok(());
-        }
-        Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to set parameter \"{name}\""))
-    };
-    let data_dir = miscinit::globals::data_dir();
+    let context = identity::get().guc_context();
     match &set.action {
-        SetAction::Value { name, values } => {
-            allowed(name)?;
-            guc::alter_system_set(data_dir, name, &value_text(name, values))
-        }
-        SetAction::Default { name } | SetAction::Reset { name } => {
-            allowed(name)?;
-            guc::alter_system_reset(data_dir, Some(name))
-        }
-        SetAction::ResetAll => {
-            identity.require_superuser("permission denied to perform ALTER SYSTEM RESET ALL")?;
-            guc::alter_system_reset(data_dir, None)
-        }
+        SetAction::Value { name, values } => guc::alter_system_set(name, &value_text(name, values), context),
+        SetAction::Default { name } | SetAction::Reset { name } => guc::alter_system_reset(name, context),
+        SetAction::ResetAll => guc::alter_system_reset_all(context),
         _ => Err(not_supported("this form of ALTER SYSTEM")),
     }
 }

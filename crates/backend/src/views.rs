@@ -56,7 +56,10 @@ const ACTIVITY_COLUMNS: &[(&str, Oid)] = &[
 fn stat_activity() -> Result<Vec<Vec<Datum>>> {
     let me = identity::get();
     let sees_all = me.has_privileges_of(catalog::predefined::PG_READ_ALL_STATS);
-    activity::snapshot().iter().map(|row| activity_row(row, sees_all || row.usesysid == me.current_user.oid)).collect()
+    activity::snapshot()
+        .iter()
+        .map(|row| activity_row(row, sees_all || row.usesysid == me.current_user.oid))
+        .collect()
 }
 
 fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
@@ -99,7 +102,10 @@ fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
         Datum::Null,
         Datum::Null,
         query,
-        known(allowed || row.backend_type == BackendType::Backend, Datum::text(row.backend_type.description())),
+        known(
+            allowed || row.backend_type == BackendType::Backend,
+            Datum::text(row.backend_type.description()),
+        ),
     ])
 }
 

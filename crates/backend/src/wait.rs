@@ -87,7 +87,12 @@ impl WaitPolicy for SessionWait {
         })
     }
 
-    fn wait(&mut self, socket: BorrowedFd<'_>, waiting_to: Direction, watch_postmaster: bool) -> Result<Waited> {
+    fn wait(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        waiting_to: Direction,
+        watch_postmaster: bool,
+    ) -> Result<Waited> {
         let (mut events, event) = match waiting_to {
             Direction::Read => (Wake::SOCKET_READABLE, WaitEvent::CLIENT_READ),
             Direction::Write => (Wake::SOCKET_WRITEABLE, WaitEvent::CLIENT_WRITE),
@@ -155,10 +160,7 @@ pub(crate) fn process_interrupts() -> Result<()> {
         // No reason asks for anything yet; taking the note is the acknowledgement.
     }
     if interrupt::take(Pending::ProcDie) {
-        return Err(fatal!(
-            SqlState::ADMIN_SHUTDOWN,
-            "terminating connection due to administrator command"
-        ));
+        return Err(fatal!(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command"));
     }
     if interrupt::take(Pending::QueryCancel) {
         // Both at once: the client's wish is the better news.

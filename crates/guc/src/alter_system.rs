@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use common::SqlState;
-use common::file::write_file_durably;
+use common::file::{CreateModes, write_file_durably};
 use elog::{Result, Severity, errno_text, error, sqlstate_for_file_access};
 
 use crate::file::{AUTO_FILE, Item, Reader};
@@ -102,7 +102,9 @@ fn write(entries: &[(String, String)]) -> Result<()> {
         text.push_str(&format!("{name} = '{}'\n", escape(value)));
     }
     let path = path()?;
-    write_file_durably(&path, text.as_bytes(), 0o600)
+    // As the other files of the data directory: for its owner, or also for its group.
+    let modes = path.parent().and_then(|dir| CreateModes::of_data_dir(dir).ok());
+    write_file_durably(&path, text.as_bytes(), modes.unwrap_or(CreateModes::OWNER).file)
         .map_err(|e| error!(sqlstate_for_file_access(&e.source), "{e}"))
 }
 

@@ -1,10 +1,9 @@
-#![forbid(unsafe_code)]
 //! Settings: what they are, what they are set to, and who may change them when.
 //!
 //! - [`vars`] has one handle per setting: `guc::vars::MAX_CONNECTIONS.get()`. Reading one is an atomic load.
 //! - [`set_option`], [`reset`], [`show`] and [`at_xact_begin`] and its siblings are SET, RESET, SHOW and their
 //!   ties to transactions.
-//! - [`process_config_file`] reads postgresql.conf at start and again at each SIGHUP; [`alter_system`] writes
+//! - [`process_config_file`] reads postgresql.conf at start and again at each SIGHUP; [`alter_system_set`] writes
 //!   postgresql.auto.conf.
 //! - [`rows`] is pg_settings, [`take_reports`] what clients must be told.
 //!
@@ -13,25 +12,36 @@
 //!
 //! C counterpart: src/backend/utils/misc (guc.c, guc-file.l), and the variables of commands/variable.c.
 
-mod alter_system;
-mod check; // 4. what else a value must pass
-mod command_line; // 7. start-up: arguments, environment, files
+#![forbid(unsafe_code)]
+
+// 1. The cells that everybody reads, and what each setting is.
+mod table;
+mod var;
+
+// 2. From text to value and back, and what a value must pass.
+mod check;
 mod encoding;
-pub mod file;
 mod list;
-mod name;
-pub mod sample;
-mod session; // 6. SET, RESET, SHOW
-mod show;
-mod source; // 5. who set it, and what outranks what
-mod startup;
-mod state;
-mod table; // 2. what each setting is
 mod timezone;
-mod units; // 3. text to value and back
+mod units;
 mod value;
-mod var; // 1. the cells that are read everywhere
+
+// 3. Who set it, what outranks what, and what a transaction undoes.
+mod name;
+mod source;
+mod state;
 mod xact;
+
+// 4. SET, RESET, SHOW, pg_settings, ParameterStatus.
+mod session;
+mod show;
+
+// 5. Start-up: command line, environment, files; and files written.
+mod alter_system;
+mod command_line;
+mod file;
+pub mod sample;
+mod startup;
 
 pub use alter_system::{alter_system_reset, alter_system_reset_all, alter_system_set};
 pub use command_line::{parse_long_option, split_options};

@@ -13,7 +13,7 @@ const INTRODUCTION: &str = "\
 #     name = value
 #
 # The = may be left out. Text goes in single quotes, a quote within it is doubled. What follows a # is a comment.
-# Every setting appears below with its default, commented out. To change one, remove the # and edit the value;
+# Every ordinary setting appears below with its default, commented out. To change one, remove the # and edit the value;
 # to go back, put the # there again. If a line is repeated, the last one wins, and postgresql.auto.conf, which
 # ALTER SYSTEM writes, comes after this file.
 #
@@ -31,7 +31,7 @@ pub fn postgresql_conf(values: &[(&str, &str)]) -> String {
     let mut section = "";
     for setting in table::in_groups() {
         let given = values.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(setting.name));
-        if given.is_none() && setting.has(flags::NOT_IN_SAMPLE) {
+        if given.is_none() && setting.has(flags::NOT_IN_SAMPLE | flags::DISALLOW_IN_FILE) {
             continue;
         }
         if setting.category != section {
@@ -92,6 +92,7 @@ fn note(setting: &Setting) -> String {
             parts.push(format!("{} to {}", units::format_g(min), units::format_g(max)));
         }
         Kind::Enum { choices, .. } => parts.push(value::words(choices).join(", ")),
+        Kind::String { boot: None, .. } => parts.push("not set".to_owned()),
         Kind::Bool { .. } | Kind::String { .. } => {}
     }
     match setting.unit {
@@ -116,7 +117,7 @@ mod tests {
         let text = postgresql_conf(&[]);
         for setting in table::in_groups() {
             let lines = text.lines().filter(|l| l.starts_with(&format!("#{} = ", setting.name))).count();
-            let expected = usize::from(!setting.has(flags::NOT_IN_SAMPLE));
+            let expected = usize::from(!setting.has(flags::NOT_IN_SAMPLE | flags::DISALLOW_IN_FILE));
             assert_eq!(lines, expected, "{}", setting.name);
         }
         assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')));

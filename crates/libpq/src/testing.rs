@@ -45,7 +45,9 @@ pub(crate) fn port_pair() -> (Port, Client) {
 /// The same, pretending that the client is somewhere else.
 pub(crate) fn port_pair_from(peer: PeerAddr) -> (Port, Client) {
     let (server, client) = UnixStream::pair().unwrap();
-    (Port::new(ClientSocket { fd: server.into(), peer }), Client(client))
+    let mut port = Port::new(ClientSocket { fd: server.into(), peer: PeerAddr::Unix });
+    port.pretend_peer(peer);
+    (port, Client(client))
 }
 
 impl Client {
@@ -81,4 +83,25 @@ impl Client {
     pub(crate) fn close_write(&self) {
         self.0.shutdown(Shutdown::Write).unwrap();
     }
+}
+
+thread_local! {
+    static LOGGED: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Runs `work` and returns what it logged: the first line of each report, without prefix and severity, and
+/// each further line.
+pub(crate) fn captured_log<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    fn collect(line: &[u8], _: elog::pipe::Destination) {
+        let text = String::from_utf8_lossy(line);
+        LOGGED.with_borrow_mut(|logged| {
+            for line in text.lines() {
+                logged.push(line.split_once(":  ").map_or(line, |(_, message)| message).to_owned());
+            }
+        });
+    }
+    elog::set_logger_writer(Some(collect));
+    let result = work();
+    elog::set_logger_writer(None);
+    (result, LOGGED.take())
 }

@@ -5,31 +5,54 @@
 
 use shmem::pmsignal::QuitSignalReason;
 
-/// WARNING 57P02: another process crashed.
-const CRASH: &[u8] = &notice::<427>(
+/// What a farewell says: SQLSTATE, message, DETAIL, HINT.
+struct Words(&'static [u8; 5], &'static [u8], &'static [u8], &'static [u8]);
+
+const CRASH_WORDS: Words = Words(
     b"57P02",
     b"terminating connection because of crash of another server process",
     b"The postmaster has commanded this server process to roll back the current transaction and exit, because another server process exited abnormally and possibly corrupted shared memory.",
     b"In a moment you should be able to reconnect to the database and repeat your command.",
 );
-/// WARNING 57P01: immediate shutdown.
-const STOP: &[u8] =
-    &notice::<107>(b"57P01", b"terminating connection due to immediate shutdown command", b"", b"");
-/// WARNING 57P01: somebody else sent SIGQUIT.
-const STRAY: &[u8] =
-    &notice::<110>(b"57P01", b"terminating connection because of unexpected SIGQUIT signal", b"", b"");
+const STOP_WORDS: Words =
+    Words(b"57P01", b"terminating connection due to immediate shutdown command", b"", b"");
+const STRAY_WORDS: Words =
+    Words(b"57P01", b"terminating connection because of unexpected SIGQUIT signal", b"", b"");
+
+static CRASH: [u8; length(&CRASH_WORDS)] = notice(&CRASH_WORDS);
+static STOP: [u8; length(&STOP_WORDS)] = notice(&STOP_WORDS);
+static STRAY: [u8; length(&STRAY_WORDS)] = notice(&STRAY_WORDS);
 
 /// The whole NoticeResponse for a reason.
 pub fn message(reason: QuitSignalReason) -> &'static [u8] {
     match reason {
-        QuitSignalReason::ForCrash => CRASH,
-        QuitSignalReason::ForStop => STOP,
-        QuitSignalReason::NotSent => STRAY,
+        QuitSignalReason::ForCrash => &CRASH,
+        QuitSignalReason::ForStop => &STOP,
+        QuitSignalReason::NotSent => &STRAY,
     }
 }
 
+/// Bytes of the whole NoticeResponse: each field costs a tag and a nul, the message a type and a length.
+const fn length(words: &Words) -> usize {
+    let Words(code, text, detail, hint) = words;
+    1 + 4
+        + 2 * (b"WARNING".len() + 2)
+        + code.len()
+        + 2
+        + text.len()
+        + 2
+        + optional(detail)
+        + optional(hint)
+        + 1
+}
+
+const fn optional(text: &[u8]) -> usize {
+    if text.is_empty() { 0 } else { text.len() + 2 }
+}
+
 /// Builds a NoticeResponse of exactly N bytes; a wrong N fails to compile.
-const fn notice<const N: usize>(code: &[u8; 5], text: &[u8], detail: &[u8], hint: &[u8]) -> [u8; N] {
+const fn notice<const N: usize>(words: &Words) -> [u8; N] {
+    let Words(code, text, detail, hint) = words;
     let mut out = [0u8; N];
     out[0] = b'N';
     let length = (N - 1) as u32;
@@ -41,7 +64,7 @@ const fn notice<const N: usize>(code: &[u8; 5], text: &[u8], detail: &[u8], hint
     }
     at = field(&mut out, at, b'S', b"WARNING");
     at = field(&mut out, at, b'V', b"WARNING");
-    at = field(&mut out, at, b'C', code);
+    at = field(&mut out, at, b'C', *code);
     at = field(&mut out, at, b'M', text);
     if !detail.is_empty() {
         at = field(&mut out, at, b'D', detail);

@@ -24,5 +24,5 @@ pub mod globals; // 2. who it is
 pub mod interrupt; // 4. what the handlers noted
 pub mod lockfile; // 8. postmaster.pid and the socket locks
 pub mod ps_status; // 7. its title
-pub mod timeout; // 9. the one timer of a session
-pub mod signals; // 3. what signals mean to it
+pub mod signals;
+pub mod timeout; // 9. the one timer of a session // 3. what signals mean to it

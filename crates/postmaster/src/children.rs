@@ -30,10 +30,6 @@ impl ChildList {
         Some(self.0.remove(index))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Child> {
-        self.0.iter()
-    }
-
     /// Turns one session that has become a walsender into one; true if there was one.
     pub(crate) fn promote_wal_sender(&mut self, is_wal_sender: impl Fn(i32) -> bool) -> bool {
         let session = self.0.iter_mut().find(|c| c.kind == ChildKind::Backend && is_wal_sender(c.slot));
@@ -99,7 +95,7 @@ mod tests {
         assert_eq!(list.remove(2).map(|c| c.slot), Some(7));
         assert_eq!(list.remove(2), None);
         assert_eq!(
-            list.iter().map(|c| c.kind).collect::<Vec<_>>(),
+            list.0.iter().map(|c| c.kind).collect::<Vec<_>>(),
             [ChildKind::Checkpointer, ChildKind::WalSender]
         );
     }

@@ -6,7 +6,8 @@ use std::io;
 
 use miscinit::child::{ChildMain, ChildStart};
 
-/// Forks. In the new process `child` runs and never returns; here its pid does.
+/// Forks a child of that kind. In the new process `prepare` closes what the child must not keep and says what it
+/// needs to know; then `main` runs and never returns. Here the child's pid does.
 ///
 /// The caller must be single-threaded, as the postmaster is for all its life: the child gets a copy of this
 /// thread alone, and a lock that another one held would stay locked in it for ever. All signals must be
@@ -14,7 +15,7 @@ use miscinit::child::{ChildMain, ChildStart};
 ///
 /// # Errors
 /// The system's reason: no memory, or too many processes.
-pub fn fork_child(child: impl FnOnce() -> std::convert::Infallible) -> io::Result<i32> {
+pub fn fork_child(main: ChildMain, prepare: impl FnOnce() -> ChildStart) -> io::Result<i32> {
     // The one place where the ban in clippy.toml does not hold.
     #[allow(clippy::disallowed_methods, reason = "this is the function that the ban names")]
     // SAFETY: the process has one thread, so the child's copy of memory is whole: no lock is held by a thread
@@ -22,15 +23,14 @@ pub fn fork_child(child: impl FnOnce() -> std::convert::Infallible) -> io::Resul
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(io::Error::last_os_error()),
-        0 => match child() {},
+        0 => become_child(main, prepare()),
         pid => Ok(pid),
     }
 }
 
 /// The child's first steps: a session and process group of its own (so that a signal to the group reaches the
-/// commands it runs, and one from the postmaster's terminal does not reach it), nobody's parent, a slot. Then
-/// its main function. What the child must not keep open, the caller has closed.
-pub(crate) fn become_child(main: ChildMain, start: ChildStart) -> std::convert::Infallible {
+/// commands it runs, and one from the postmaster's terminal does not reach it), nobody's parent, a slot.
+fn become_child(main: ChildMain, start: ChildStart) -> ! {
     // Fails only for a group leader, which a new process never is.
     let _ = nix::unistd::setsid();
     shmem::close_death_watch_write_end();

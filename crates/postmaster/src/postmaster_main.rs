@@ -7,7 +7,7 @@ use std::rc::Rc;
 use common::SqlState;
 use common::pidfile::OPTS_FILE;
 use common::version::PG_VERSION_STR;
-use elog::{Result, ereport, errno_text, error, fatal, pg_error};
+use elog::{Result, ereport, errno_text, fatal, pg_error};
 use miscinit::{exit, globals, lockfile, ps_status};
 use shmem::proc::Limits;
 use shmem::{Reservation, Segment};
@@ -71,31 +71,15 @@ fn start(config: PostmasterConfig) -> Result<Postmaster> {
 
 /// Settings that are fine each by itself and not together.
 fn check_settings(config: &PostmasterConfig) -> Result<()> {
-    use guc::vars;
-    let (reserved, most) = (vars::SUPERUSER_RESERVED_CONNECTIONS.get(), vars::MAX_CONNECTIONS.get());
-    if reserved >= most {
+    match guc::check_combinations(&config.program_name) {
+        Ok(()) => Ok(()),
+        Err(guc::StartupProblem::Report(e)) => Err(e),
         // To the terminal: nobody looks into the log of a server that did not start.
-        let name = &config.program_name;
-        let _ = writeln!(
-            std::io::stderr(),
-            "{name}: superuser_reserved_connections ({reserved}) must be less than max_connections ({most})"
-        );
-        exit::proc_exit(1);
+        Err(guc::StartupProblem::Text(text)) => {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            exit::proc_exit(1)
+        }
     }
-    let minimal = vars::WAL_LEVEL.get() == "minimal";
-    if minimal && vars::ARCHIVE_MODE.get() != "off" {
-        return Err(error!(
-            SqlState::INTERNAL_ERROR,
-            "WAL archival cannot be enabled when wal_level is \"minimal\""
-        ));
-    }
-    if minimal && vars::MAX_WAL_SENDERS.get() > 0 {
-        return Err(error!(
-            SqlState::INTERNAL_ERROR,
-            "WAL streaming (max_wal_senders > 0) requires wal_level \"replica\" or \"logical\""
-        ));
-    }
-    Ok(())
 }
 
 fn create_shared_memory(config: &PostmasterConfig, limits: Limits, belongings: &Belongings) -> Result<()> {

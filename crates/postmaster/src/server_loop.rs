@@ -209,7 +209,7 @@ impl Postmaster {
             };
             // A child that is none of ours: whoever replaced itself by us had some.
             let Some(child) = self.children.remove(pid) else { continue };
-            let released = child.slot == 0 || self.slots.release(child.slot);
+            let released = self.slots.release(child.slot);
             let exit = match exit {
                 ChildExit::Code(code @ (0 | 1)) if !released => ChildExit::SlotNotReleased(code),
                 other => other,
@@ -302,36 +302,27 @@ impl Postmaster {
         if kind == ChildKind::Logger {
             (self.config.hooks.prepare_logger)().map_err(|e| self.logger_cannot_start(&e))?;
         }
-        let slot = if kind.has_child_slot() { self.slots.assign().ok_or(libc::EAGAIN)? } else { 0 };
-        // Workers can be cancelled too: by one who wants the table they vacuum.
-        let cancel_key = if kind.has_child_slot() {
-            random_cancel_key().inspect_err(|_| drop(self.slots.release(slot)))?
-        } else {
-            0
+        // Workers have a key too: one who wants the table they vacuum may cancel them.
+        let (cancel_key, slot) = match kind.has_child_slot() {
+            true => (random_cancel_key()?, self.slots.assign().ok_or(libc::EAGAIN)?),
+            false => (0, 0),
         };
-        let forked = launch::fork_child(|| {
+        let forked = launch::fork_child(main, || {
             self.close_in_child(kind);
-            let client = self.client.take();
-            launch::become_child(
-                main,
-                ChildStart { kind: kind.backend_type(), slot, cancel_key, client, can_accept },
-            )
+            ChildStart { kind: kind.backend_type(), slot, cancel_key, client: self.client.take(), can_accept }
         });
-        match forked {
-            Ok(pid) => {
-                self.children.add(Child { pid, kind, slot });
-                if kind == ChildKind::Logger {
-                    (self.config.hooks.redirect_stderr)().map_err(|e| self.logger_cannot_start(&e))?;
-                }
-                Ok(())
-            }
-            Err(e) => {
-                if slot != 0 {
-                    self.slots.release(slot);
-                }
-                Err(e.raw_os_error().unwrap_or(libc::EAGAIN))
-            }
+        let pid = forked.map_err(|e| {
+            self.slots.release(slot);
+            e.raw_os_error().unwrap_or(libc::EAGAIN)
+        })?;
+        self.children.add(Child { pid, kind, slot });
+        if kind == ChildKind::Logger {
+            // The logger is there; only its input may be missing.
+            (self.config.hooks.redirect_stderr)().unwrap_or_else(|e| {
+                self.logger_cannot_start(&e);
+            });
         }
+        Ok(())
     }
 
     /// A server that could not log must not start; one that runs goes on without.

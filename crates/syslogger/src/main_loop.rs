@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use common::BackendType;

@@ -8,13 +8,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::BackendType;
-use elog::config::{LogConfig, LogDestination};
 use elog::ereport;
-use guc::{GucContext, GucSource};
 use miscinit::child::{CanAccept, ChildStart};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -50,7 +48,8 @@ fn test() {
     let exe = std::env::current_exe().unwrap();
     let output = Command::new(exe).env(POSTMASTER, dir.path()).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(ExitStatus::success(&output.status), "{}: {stderr}", output.status);
+    let log = dir.path().join("log");
+    assert!(output.status.success(), "{}: {stderr}{}", output.status, read(log.join("server.log")));
     assert_eq!(
         stderr,
         "LOG:  redirecting log output to logging collector process\nHINT:  Future log output will appear in directory \"log\".\n"
@@ -62,8 +61,10 @@ fn test() {
     }
     assert_eq!(waitpid(Pid::from_raw(-1), None), Err(nix::errno::Errno::ECHILD));
 
-    let log = dir.path().join("log");
-    assert_eq!(read(log.join("before.log")), "LOG:  one\n");
+    assert_eq!(read(log.join("early.log")), "LOG:  zero\n");
+    let changes = "LOG:  parameter \"log_filename\" changed to \"server.log\"\n\
+                   LOG:  parameter \"log_destination\" changed to \"stderr,csvlog\"\n";
+    assert_eq!(read(log.join("before.log")), format!("{changes}LOG:  one\n"));
     let after = read(log.join("server.log"));
     let long = "y".repeat(10_000);
     let expected = ["LOG:  two\n", "LOG:  while nobody listens\n", "plain words\n", "LOG:  three\n"].concat()
@@ -76,19 +77,22 @@ fn test() {
 
 fn postmaster(data_dir: &Path) {
     std::env::set_current_dir(data_dir).unwrap();
-    for (name, value) in [("log_filename", "server.log"), ("log_destination", "stderr,csvlog")] {
-        guc::set_option(name, value, GucContext::Postmaster, GucSource::CommandLine, guc::GucAction::Set)
-            .unwrap();
-    }
-    elog::config::apply(LogConfig {
-        log_destination: LogDestination { stderr: true, csvlog: true, jsonlog: false },
-        log_line_prefix: String::new(),
-        ..LogConfig::default()
-    });
+    fs::write("postgresql.auto.conf", "").unwrap();
+    configure("log_filename = 'early.log'\n");
+    guc::initialize().unwrap();
+    assert!(guc::select_config_files(data_dir.to_str(), "postgres").is_ok());
+    miscinit::config::apply_log_settings();
 
     let first = start_logger();
+    ereport!(Log, "zero");
+    wait_until("the first line is in the file", || read("log/early.log") == "LOG:  zero\n");
+    configure("log_filename = 'server.log'\nlog_destination = 'stderr,csvlog'\n");
+    kill(first, Signal::SIGHUP).unwrap();
+    let files = "stderr log/server.log\ncsvlog log/server.csv\n";
+    wait_until("there are other files", || read("current_logfiles") == files);
+    miscinit::config::reload().unwrap();
     ereport!(Log, "one");
-    wait_until("the first line is in the file", || read("log/server.log") == "LOG:  one\n");
+    wait_until("the next line is in the new file", || read("log/server.log").ends_with("LOG:  one\n"));
     fs::hard_link("log/server.log", "log/before.log").unwrap();
     fs::remove_file("log/server.log").unwrap();
     kill(first, Signal::SIGUSR1).unwrap();
@@ -118,6 +122,10 @@ fn postmaster(data_dir: &Path) {
     std::process::exit(0)
 }
 
+fn configure(text: &str) {
+    fs::write("postgresql.conf", format!("log_line_prefix = ''\n{text}")).unwrap();
+}
+
 fn start_logger() -> Pid {
     syslogger::prepare().unwrap();
     let logger = in_child(|| {
@@ -135,10 +143,15 @@ fn start_logger() -> Pid {
 }
 
 fn in_child(work: impl FnOnce()) -> Pid {
+    // A child is born with all signals held back, so that none meets it before it has said what it means.
+    miscinit::signals::block_all();
     // SAFETY: this process has one thread, so the child's memory is whole.
     #[allow(clippy::disallowed_methods, reason = "the postmaster of this test")]
     match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => child,
+        ForkResult::Parent { child } => {
+            miscinit::signals::unblock();
+            child
+        }
         ForkResult::Child => {
             work();
             unreachable!("the child's work does not return")

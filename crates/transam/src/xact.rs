@@ -250,9 +250,10 @@ impl Transaction {
     }
 
     fn find(&self, name: &str) -> Result<usize> {
-        self.savepoints.iter().rposition(|s| s == name).ok_or_else(|| {
-            error!(SqlState::S_E_INVALID_SPECIFICATION, "savepoint \"{name}\" does not exist")
-        })
+        self.savepoints
+            .iter()
+            .rposition(|s| s == name)
+            .ok_or_else(|| error!(SqlState::S_E_INVALID_SPECIFICATION, "savepoint \"{name}\" does not exist"))
     }
 
     /// For commands that only make sense inside a block. C: `RequireTransactionBlock`.

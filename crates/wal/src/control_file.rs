@@ -36,19 +36,16 @@ pub fn update(change: impl FnOnce(&mut ControlFileData)) -> Result<()> {
     let mut updates = CONTROL_FILE_LOCK.get().exclusive();
     let mut control = read()?;
     change(&mut control);
-    control.write(data_dir()).map_err(|e| {
-        elog::pg_error!(
-            Panic,
-            SqlState::IO_ERROR,
-            "could not write file \"global/pg_control\": {}",
-            elog::errno_text(&e)
-        )
-    })?;
+    let written = control.write(data_dir());
+    written.map_err(|e| control_file_error(&e).with_severity(elog::Severity::Panic))?;
     *updates += 1;
     Ok(())
 }
 
 /// The FATAL that PostgreSQL raises for an unusable control file.
 pub fn control_file_error(error: &ControlFileError) -> PgError {
-    fatal!(SqlState::DATA_CORRUPTED, "{error}")
+    let mut report = fatal!(SqlState::DATA_CORRUPTED, "{error}");
+    report.detail = error.detail();
+    report.hint = error.hint().map(str::to_owned);
+    report
 }

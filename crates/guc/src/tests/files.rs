@@ -352,3 +352,29 @@ fn combinations() {
         "postgres: superuser_reserved_connections (3) must be less than max_connections (3)\n"
     );
 }
+
+/// Files and values of random bytes: errors, and nothing worse.
+#[test]
+fn garbage_is_only_an_error() {
+    let server = Server::start("");
+    let alphabet = b"ab.=#'\"\\ \n\t-+0x19eE,_:/$\xc3\xa9\0kBms";
+    let mut seed = 42u64;
+    let mut random = move |limit: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % limit
+    };
+    let settings: Vec<_> = crate::all().iter().map(|setting| setting.name).collect();
+    for _ in 0..5_000 {
+        let bytes: Vec<u8> = (0..random(40)).map(|_| alphabet[random(alphabet.len())]).collect();
+        let mut reader = crate::file::Reader::new(Severity::Debug3, None);
+        let _ = reader.text(&bytes, &"random".into(), 0);
+        let text = String::from_utf8_lossy(&bytes);
+        let (context, source) = (GucContext::Superuser, GucSource::Session);
+        let _ = set_option(settings[random(settings.len())], &*text, context, source, GucAction::Set);
+        let _ = set_option(&text, "1", context, source, GucAction::Set);
+        for setting in ["DateStyle", "TimeZone", "work_mem", "vacuum_cost_delay", "client_encoding"] {
+            let _ = set_option(setting, &*text, context, source, GucAction::Set);
+        }
+    }
+    server.take_reports();
+}

@@ -1,7 +1,6 @@
 //! The table itself, alone and against the real server.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -168,7 +167,7 @@ fn real_pg_settings() -> Option<String> {
         nix::unistd::chown(dir.path(), Some(nobody.uid), None).ok()?;
     }
     let data = dir.path().join("data");
-    let command = |program: &str| {
+    let command = |program: &str, first: &[&str]| {
         let path = format!("{REAL_BIN}/{program}");
         let mut command = if is_root { Command::new("runuser") } else { Command::new(&path) };
         if is_root {
@@ -176,26 +175,19 @@ fn real_pg_settings() -> Option<String> {
         }
         // Settings of the environment would show up as boot values do.
         command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").current_dir(dir.path());
-        command.arg("-D").arg(&data);
+        command.args(first).arg("-D").arg(&data);
         command
     };
-    let initdb =
-        command("initdb").args(["-N", "-A", "trust", "-U", "postgres", "--locale=C"]).output().ok()?;
+    let initdb = command("initdb", &["-N", "-A", "trust", "-U", "postgres", "--locale=C"]).output().ok()?;
     if !initdb.status.success() {
         return None;
     }
     // COPY TO STDOUT goes nowhere without a client, so it goes to a file.
     let file = dir.path().join("pg_settings");
     let query = QUERY.replace("to stdout", &format!("to '{}'", file.display()));
-    let server = command("postgres");
-    // `--single` must come first.
-    let mut arguments: Vec<OsString> = server.get_args().map(OsString::from).collect();
-    let at = arguments.len() - 2;
-    arguments.insert(at, "--single".into());
-    arguments.push("postgres".into());
-    let mut child = Command::new(server.get_program());
-    child.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").current_dir(dir.path());
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+    let mut server = command("postgres", &["--single"]);
+    server.arg("postgres").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = server.spawn().ok()?;
     child.stdin.take()?.write_all(query.as_bytes()).ok()?;
     child.wait().ok()?;
     std::fs::read_to_string(file).ok()

@@ -1,7 +1,8 @@
 //! Proving who the client is.
 //!
-//! [`client_authentication`] finds the rule of pg_hba.conf, runs its method, and either says
-//! AuthenticationOk or comes back with the FATAL error that ends the session. What the client is told never
+//! [`client_authentication`] takes settings and rules of this process; [`authenticate`] is told everything. It finds
+//! the rule of pg_hba.conf, runs its method, and either says AuthenticationOk or comes back with the FATAL error
+//! that ends the session. What the client is told never
 //! depends on whether the role exists (L4); the log gets the real reason as DETAIL.
 //!
 //! C counterpart: libpq/auth.c.
@@ -11,7 +12,7 @@ mod peer; // 2. the operating system's word
 mod roles; // 3. where passwords come from
 mod scram; // 4. SCRAM-SHA-256
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use common::SqlState;
 use elog::{PgError, Result, ereport, fatal};
@@ -21,7 +22,7 @@ use crate::message::reply::{self, AuthRequest};
 use crate::port::{Incoming, Port, WaitPolicy};
 use crate::startup::{Replication, StartupParameters};
 use crate::tls;
-pub use roles::RoleSource;
+pub use roles::{RolePassword, RoleSource};
 
 /// Length of the cluster's mock authentication nonce, from pg_control. C: `MOCK_AUTH_NONCE_LEN`.
 pub const MOCK_NONCE_LEN: usize = 32;
@@ -46,6 +47,7 @@ pub struct Context<'a> {
 }
 
 /// How it ended, short of an error.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The client is in; AuthenticationOk is in the send buffer, to leave with what follows.
@@ -61,16 +63,59 @@ enum Verdict {
     Eof,
 }
 
+static MOCK_NONCE: RwLock<Option<[u8; MOCK_NONCE_LEN]>> = RwLock::new(None);
+
+/// Tells the nonce in pg_control. The postmaster does, before it forks; without it [`crate::hba::load`] makes one up
+/// that lasts until the next start. C: `GetMockAuthenticationNonce`.
+pub fn set_mock_nonce(nonce: [u8; MOCK_NONCE_LEN]) {
+    *MOCK_NONCE.write().unwrap_or_else(PoisonError::into_inner) = Some(nonce);
+}
+
+/// Makes sure that there is a nonce which a client cannot know.
+pub(crate) fn mock_nonce() -> Result<[u8; MOCK_NONCE_LEN]> {
+    if let Some(nonce) = *MOCK_NONCE.read().unwrap_or_else(PoisonError::into_inner) {
+        return Ok(nonce);
+    }
+    let mut nonce = [0; MOCK_NONCE_LEN];
+    getrandom::fill(&mut nonce)
+        .map_err(|_| fatal!(SqlState::INTERNAL_ERROR, "could not generate random nonce"))?;
+    set_mock_nonce(nonce);
+    Ok(nonce)
+}
+
+/// Authenticates the client by the rules and settings of this process, or ends with the error to send.
+/// A client that left without an answer ends the process at once, with status 0.
+///
+/// # Errors
+/// Those of [`authenticate`].
+#[doc(alias = "ClientAuthentication")]
+pub fn client_authentication(
+    port: &mut Port,
+    parameters: &StartupParameters,
+    roles: &dyn RoleSource,
+    policy: &mut dyn WaitPolicy,
+) -> Result<()> {
+    let context = Context {
+        parameters,
+        rules: &crate::hba::current(),
+        roles,
+        mock_nonce: &mock_nonce()?,
+        log_connections: guc::vars::LOG_CONNECTIONS.get(),
+        md5_is_default: guc::vars::PASSWORD_ENCRYPTION.get() == "md5",
+    };
+    match authenticate(port, &context, policy)? {
+        Outcome::Authenticated => Ok(()),
+        // Nobody to tell and nothing to log: psql does this whenever it has to ask for a password.
+        Outcome::ClientLeft => miscinit::exit::proc_exit(0),
+    }
+}
+
 /// Authenticates the client, or ends with the error to send. C: `ClientAuthentication`.
 ///
 /// # Errors
 /// FATAL 28000 or 28P01 for a client that may not come in, 08P01 for one that does not follow the protocol, and
 /// what the policy decides while waiting.
-pub fn client_authentication(
-    port: &mut Port,
-    context: &Context<'_>,
-    policy: &mut dyn WaitPolicy,
-) -> Result<Outcome> {
+pub fn authenticate(port: &mut Port, context: &Context<'_>, policy: &mut dyn WaitPolicy) -> Result<Outcome> {
     let rule = find_rule(port, context)?;
     port.hba = Some(rule.clone());
     if rule.client_cert != ClientCert::Off {

@@ -85,10 +85,9 @@ fn receive_password(port: &mut Port, policy: &mut dyn WaitPolicy) -> Result<Opti
         Incoming::Eof | Incoming::Broken => return Ok(None),
     }
     // One string and nothing else.
-    if body.iter().position(|&b| b == 0) != body.len().checked_sub(1) {
+    if body.pop() != Some(0) || body.contains(&0) {
         return Err(fatal!(SqlState::PROTOCOL_VIOLATION, "invalid password packet size"));
     }
-    body.pop();
     if body.is_empty() {
         // Some methods elsewhere take an empty password for a guest's; here it is always a mistake.
         return Err(fatal!(SqlState::INVALID_PASSWORD, "empty password returned by client"));

@@ -77,6 +77,8 @@ fn configured(setting: &str, default: &str) -> PathBuf {
 /// FATAL `could not load pg_hba.conf` after the reasons have been logged. A bad pg_ident.conf is only logged:
 /// most methods do without it.
 pub fn load() -> Result<()> {
+    // Here, in the parent: a nonce made by each child for itself would give unknown roles away.
+    crate::auth::mock_nonce()?;
     let hba = read_logged(HbaFile::read(&hba_path(), guc::vars::SSL.get()))
         .ok_or_else(|| fatal!(SqlState::INTERNAL_ERROR, "could not load pg_hba.conf"))?;
     let ident = read_logged(IdentFile::read(&ident_path())).unwrap_or_default();

@@ -10,13 +10,12 @@
 mod frontend; // 1. what clients send
 mod reader; // 2. taking a body apart
 pub mod reply; // 3. what we answer
-mod report; // 4. errors and notices on the wire
+pub mod report; // 4. errors and notices on the wire
 
 pub use frontend::{
     Bind, Call, Describable, FrontendMessage, Int16List, Oid32List, Values, is_extended_query, size_limit,
 };
 pub use reader::{MessageReader, check_utf8};
-pub use report::{error_response, notice_response};
 
 /// Largest message of a kind that may carry a query or its data. C: `PQ_LARGE_MESSAGE_LIMIT`.
 pub const LARGE_MESSAGE_LIMIT: usize = 0x3fff_fffe;

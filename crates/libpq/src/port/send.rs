@@ -82,9 +82,9 @@ impl Port {
             self.out().extend_from_slice(b"E");
             reply::string(self.out(), &format!("{}:  {}\n", report.severity.word(), report.message));
         } else if report.severity >= Severity::Error {
-            message::error_response(self.out(), report);
+            message::report::error_response(self.out(), report);
         } else {
-            message::notice_response(self.out(), report);
+            message::report::notice_response(self.out(), report);
         }
     }
 

@@ -1,8 +1,6 @@
 //! The few fields of an X.509 certificate that the server itself looks at. Whether a certificate is valid is
 //! decided by rustls; this only reads what has been accepted, or is our own.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// Who a client is by its certificate.
@@ -16,7 +14,7 @@ pub struct ClientCertificate {
     pub subject_rfc2253: String,
     /// The whole issuer in the form of `subject`.
     pub issuer: String,
-    /// The serial number, decimal if it fits 64 bits, else hexadecimal.
+    /// The serial number, decimal.
     pub serial: String,
 }
 
@@ -107,16 +105,23 @@ pub(super) fn describe(certificate: &[u8]) -> Option<ClientCertificate> {
     })
 }
 
+/// A number of any length in decimal.
 fn serial_text(bytes: &[u8]) -> String {
-    let digits = bytes.iter().skip_while(|&&b| b == 0).copied().collect::<Vec<u8>>();
-    if digits.len() <= 8 {
-        return digits.iter().fold(0_u64, |n, &b| n << 8 | u64::from(b)).to_string();
+    // Lowest digit first.
+    let mut digits = vec![0_u8];
+    for &byte in bytes {
+        let mut carry = u32::from(byte);
+        for digit in &mut digits {
+            let value = u32::from(*digit) * 256 + carry;
+            *digit = (value % 10) as u8;
+            carry = value / 10;
+        }
+        while carry > 0 {
+            digits.push((carry % 10) as u8);
+            carry /= 10;
+        }
     }
-    digits.iter().fold(String::new(), |mut text, b| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{b:02X}");
-        text
-    })
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
 }
 
 /// The attributes of a distinguished name, in order.
@@ -189,6 +194,15 @@ mod tests {
         fn random_bytes_never_panic(bytes: Vec<u8>) {
             server_end_point(&bytes);
             describe(&bytes);
+        }
+    }
+
+    #[test]
+    fn serial_numbers_are_decimal() {
+        for (bytes, expected) in
+            [(&[0][..], "0"), (&[0, 0xff], "255"), (&[1, 0, 0, 0, 0, 0, 0, 0, 0], "18446744073709551616")]
+        {
+            assert_eq!(serial_text(bytes), expected);
         }
     }
 

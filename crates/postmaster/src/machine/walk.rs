@@ -33,6 +33,8 @@ struct Scope {
     dead_ends: u8,
     wal_receiver: bool,
     forks_fail: bool,
+    /// `autovacuum` is turned on and off by reloads.
+    autovacuum_changes: bool,
 }
 
 impl Default for Scope {
@@ -45,6 +47,7 @@ impl Default for Scope {
             dead_ends: 1,
             wal_receiver: false,
             forks_fail: true,
+            autovacuum_changes: false,
         }
     }
 }
@@ -74,6 +77,7 @@ impl World {
         pack(1, m.stats_collector_may_start.into());
         pack(1, m.listening.into());
         pack(1, m.exited.into());
+        pack(1, m.settings.autovacuum.into());
         pack(5, self.timers);
         for kind in ChildKind::ALL {
             pack(if kind.is_singleton() { 1 } else { 2 }, self.alive[kind as usize]);
@@ -222,6 +226,10 @@ impl World {
         let mut events: Vec<Event> = shutdowns().into();
         events.extend(REQUESTS.map(Event::Request));
         events.extend([Event::Reload, Event::LockFileInvalid]);
+        if scope.autovacuum_changes {
+            let settings = self.machine.settings;
+            events.push(Event::NewSettings(Settings { autovacuum: !settings.autovacuum, ..settings }));
+        }
         if scope.wal_receiver {
             events.push(Event::Request(Request::StartWalReceiver));
         }
@@ -417,44 +425,89 @@ fn catch<T>(context: impl Fn() -> String, check: impl FnOnce() -> T) -> T {
 
 /// Walks, and makes sure that the walk went somewhere: a scope that finds nothing proves nothing.
 #[track_caller]
-fn prove(scope: Scope, at_least: usize) -> BTreeSet<(PmState, PmState)> {
-    let (worlds, transitions) = walk(&scope);
-    eprintln!("{worlds} worlds");
+fn prove(scope: &Scope, at_least: usize) -> BTreeSet<(PmState, PmState)> {
+    let (worlds, transitions) = walk(scope);
+    println!("{worlds} worlds");
     assert!(worlds >= at_least, "only {worlds} worlds were reached");
+    let unknown: Vec<_> = transitions.iter().filter(|step| !TRANSITIONS.contains(step)).collect();
+    assert!(unknown.is_empty(), "transitions that the README does not show: {unknown:?}");
     transitions
 }
 
-#[test]
-fn primary_with_clients_workers_and_walsenders() {
-    prove(Scope { backends: 2, walsenders: 1, workers: 1, ..Scope::default() }, 1);
-}
+/// The diagram in the README, as a list. Nothing else ever happens, and each of these does.
+const TRANSITIONS: [(PmState, PmState); 24] = {
+    use PmState::*;
+    [
+        // The way up.
+        (Init, Startup),
+        (Startup, Recovery),
+        (Recovery, HotStandby),
+        (Startup, Run),
+        (Recovery, Run),
+        (HotStandby, Run),
+        // The way down.
+        (Startup, StopBackends),
+        (Recovery, StopBackends),
+        (HotStandby, StopBackends),
+        (Run, StopBackends),
+        (StopBackends, WaitBackends),
+        (WaitBackends, Shutdown),
+        (Shutdown, Shutdown2),
+        (Shutdown2, WaitDeadEnd),
+        (WaitDeadEnd, NoChildren),
+        // The short way down: an immediate stop, or a crash.
+        (Startup, WaitBackends),
+        (Recovery, WaitBackends),
+        (HotStandby, WaitBackends),
+        (Run, WaitBackends),
+        (Shutdown, WaitBackends),
+        (Shutdown2, WaitBackends),
+        (WaitBackends, WaitDeadEnd),
+        // And up again after the crash.
+        (NoChildren, Startup),
+        // Stopped before it began.
+        (Init, NoChildren),
+    ]
+};
 
 #[test]
-fn primary_with_archiver() {
-    let settings = Settings { archive_mode: ArchiveMode::On, ..Settings::default() };
-    prove(Scope { settings, walsenders: 1, ..Scope::default() }, 1);
+fn primary_with_clients_workers_and_walsenders() {
+    prove(&Scope { backends: 2, walsenders: 1, workers: 1, ..Scope::default() }, 30_000);
 }
 
 #[test]
 fn standby_with_walreceiver() {
     let settings = Settings { archive_mode: ArchiveMode::Always, ..Settings::default() };
-    prove(Scope { settings, wal_receiver: true, ..Scope::default() }, 1);
+    prove(&Scope { settings, wal_receiver: true, ..Scope::default() }, 30_000);
 }
 
 #[test]
 fn no_restart_after_crash_and_a_logger() {
     let settings = Settings { restart_after_crash: false, logging_collector: true, ..Settings::default() };
-    prove(Scope { settings, ..Scope::default() }, 1);
+    prove(&Scope { settings, ..Scope::default() }, 8_000);
 }
 
 #[test]
-fn autovacuum_off_and_too_many_clients() {
+fn autovacuum_turned_on_and_off_and_too_many_clients() {
     let settings = Settings { autovacuum: false, max_live_children: 1, ..Settings::default() };
-    prove(Scope { settings, workers: 1, backends: 2, ..Scope::default() }, 1);
+    prove(&Scope { settings, workers: 1, backends: 2, autovacuum_changes: true, ..Scope::default() }, 10_000);
 }
 
 #[test]
 fn children_stopped_for_a_debugger() {
     let settings = Settings { send_stop: true, hot_standby: false, ..Settings::default() };
-    prove(Scope { settings, forks_fail: false, ..Scope::default() }, 1);
+    prove(&Scope { settings, forks_fail: false, ..Scope::default() }, 2_000);
+}
+
+#[test]
+fn primary_with_everything_once() {
+    let settings = Settings { archive_mode: ArchiveMode::On, ..Settings::default() };
+    prove(&Scope { settings, walsenders: 1, workers: 1, ..Scope::default() }, 60_000);
+}
+
+#[test]
+fn every_transition_of_the_diagram_happens() {
+    let seen = prove(&Scope { walsenders: 1, ..Scope::default() }, 5_000);
+    let missing: Vec<_> = TRANSITIONS.iter().filter(|step| !seen.contains(step)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

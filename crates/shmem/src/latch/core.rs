@@ -35,7 +35,7 @@ impl Core {
             // Somebody else's set has not been consumed; T3 makes our writes visible with it.
             return None;
         }
-        
+        fence(Ordering::SeqCst); // T2
         if self.maybe_sleeping.load(Ordering::Relaxed) == 0 {
             return None;
         }

@@ -217,3 +217,27 @@ fn loop_does_what_the_body_says() {
     assert_eq!(calls, [Wake::empty(), Wake::TIMEOUT, Wake::TIMEOUT, Wake::TIMEOUT, Wake::LATCH_SET]);
     reset();
 }
+
+/// The signal behind a wake-up is consumed; left pending, it would make the next wait a busy loop.
+#[test]
+fn wake_up_signal_is_consumed() {
+    let _alone = alone();
+    let child = Child::run(|| {
+        reset();
+        wait::init_support();
+        let is_pending = || {
+            // SAFETY: all-zero bytes are a valid set, and sigpending fills it in.
+            unsafe {
+                let mut pending = std::mem::zeroed::<libc::sigset_t>();
+                libc::sigpending(&mut pending);
+                libc::sigismember(&pending, libc::SIGURG) == 1
+            }
+        };
+        wait::signal(OWN_PROCESS);
+        assert!(is_pending());
+        let nap = Some(Duration::from_millis(1));
+        assert_eq!(super::wait(Wake::LATCH_SET, nap, WaitEvent::PG_SLEEP), Wake::TIMEOUT);
+        assert!(!is_pending());
+    });
+    assert_eq!(child.wait(), End::Code(0));
+}

@@ -240,3 +240,42 @@ fn reader_before_writer() {
 fn readers_together() {
     check_queue_order([LwMode::Shared, LwMode::Shared], true);
 }
+
+/// A writer that has lost the race once is handed the lock: from the moment it is back in the queue nobody
+/// slips in before it, not even between the release and the hand-over.
+#[test]
+fn overtaken_once_and_never_again() {
+    check(3, || {
+        let world = World::new(3);
+        let futexes = &world.futexes;
+        world.acquire(LwMode::Exclusive, 0);
+        assert!(!world.lock.enter_or_queue(LwMode::Exclusive, 1, false, futexes));
+        world.lock.release(LwMode::Exclusive, futexes);
+        assert_eq!(futexes.node(1).wake.load(Ordering::Relaxed), wake::TRY_AGAIN);
+        world.acquire(LwMode::Exclusive, 0);
+        assert!(!world.lock.enter_or_queue(LwMode::Exclusive, 1, true, futexes));
+        let overtaken = world.clone();
+        let overtaken = thread::spawn(move || {
+            overtaken.lock.wait_in_queue(LwMode::Exclusive, 1, &overtaken.futexes);
+            overtaken.order.lock().unwrap().push(1);
+            overtaken.lock.release(LwMode::Exclusive, &overtaken.futexes);
+        });
+        let newcomers = [LwMode::Exclusive, LwMode::Shared].map(|mode| {
+            let world = world.clone();
+            move || {
+                if world.lock.try_acquire(mode) {
+                    assert_eq!(*world.order.lock().unwrap(), [1]);
+                    world.lock.release(mode, &world.futexes);
+                }
+            }
+        });
+        let [writer, reader] = newcomers;
+        let writer = thread::spawn(writer);
+        world.lock.release(LwMode::Exclusive, futexes);
+        reader();
+        overtaken.join().unwrap();
+        writer.join().unwrap();
+        assert_eq!(*world.order.lock().unwrap(), [1]);
+        world.assert_free();
+    });
+}

@@ -194,3 +194,20 @@ fn taking_a_lock_twice_panics() {
     assert!(unattached.unwrap_err().downcast_ref::<&str>().unwrap().contains("without a PGPROC"));
     segment.destroy();
 }
+
+/// A stream of readers cannot keep a writer waiting for ever: the next reader queues behind it.
+#[test]
+fn readers_do_not_overtake_a_waiting_writer() {
+    let _alone = alone();
+    let segment = world();
+    let shared = SHARED.get();
+    let held = shared.pair.shared();
+    assert!(shared.pair.try_shared().is_some());
+    let writer = Child::run_as(BackendType::Backend, || shared.pair.exclusive()[0] = 1);
+    until(|| shared.pair.raw.core.queue(&Pgprocs).len() == 1);
+    assert!(shared.pair.try_shared().is_none());
+    drop(held);
+    assert_eq!(writer.wait(), End::Code(0));
+    assert_eq!(shared.pair.try_shared().expect("free again")[0], 1);
+    segment.destroy();
+}

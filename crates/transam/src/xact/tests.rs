@@ -16,7 +16,8 @@ fn play(commands: &str) -> String {
                 line += &format!(" then {}", transaction.status().byte() as char);
             }
             Ok(outcome) => {
-                let note = |what: &str, level: Option<usize>| level.map_or(String::new(), |l| format!(" {what}{l}"));
+                let note =
+                    |what: &str, level: Option<usize>| level.map_or(String::new(), |l| format!(" {what}{l}"));
                 line += &note("+", outcome.began);
                 line += &note("commit", outcome.committed_from);
                 line += &note("abort", outcome.aborted_from);
@@ -107,7 +108,14 @@ fn savepoints_nest() {
 fn a_savepoint_rescues_a_failed_block() {
     check(
         "start; begin; savepoint a; fail; to a; commit",
-        &["start I +1", "begin T", "savepoint a T +2", "fail E abort2", "to a T +2 abort2", "commit I commit1"],
+        &[
+            "start I +1",
+            "begin T",
+            "savepoint a T +2",
+            "fail E abort2",
+            "to a T +2 abort2",
+            "commit I commit1",
+        ],
     );
 }
 
@@ -125,7 +133,13 @@ fn a_string_of_statements_is_one_transaction() {
 fn chain_begins_the_next_one() {
     check(
         "start; begin; commit chain; rollback chain; rollback",
-        &["start I +1", "begin T", "commit chain T +1 commit1", "rollback chain T +1 abort1", "rollback I abort1"],
+        &[
+            "start I +1",
+            "begin T",
+            "commit chain T +1 commit1",
+            "rollback chain T +1 abort1",
+            "rollback I abort1",
+        ],
     );
     check("start; commit chain", &["start I +1", "commit chain I !25P01 then I"]);
 }

@@ -1,0 +1,229 @@
+//! Finds out what every name in a statement means and which type every expression has.
+//!
+//! Read in this order: [`scope`] (what is visible where), `select` (the clauses of a query, in the order in which
+//! they are looked at), `from`, then `expr` and its neighbours.
+//!
+//! C counterpart: src/backend/parser/{analyze,parse_*}.c.
+
+mod agg;
+mod call;
+mod clause;
+mod coerce;
+mod expr;
+mod from;
+mod naming;
+mod operator;
+mod param;
+mod scope;
+mod select;
+mod setop;
+mod sublink;
+mod typename;
+mod with;
+
+pub use typename::resolve_type_name;
+
+use common::{Oid, SqlState};
+use elog::{PgError, Result, error};
+use parser::ast::{InsertStmt, RangeVar, Statement};
+use parser::{RawStmt, char_position, stack};
+
+use crate::env::{Env, VirtualRelation};
+use crate::expr::Expr;
+use crate::query::{Analyzed, Cte, SubPlan};
+use scope::Scope;
+
+/// What is known of a statement's parameters beforehand.
+#[derive(Clone, Copy, Debug)]
+pub enum ParamTypes<'a> {
+    /// These and no others; none at all in a simple query.
+    Fixed(&'a [Oid]),
+    /// The first ones; 0 and those beyond are inferred from their use.
+    Infer(&'a [Oid]),
+}
+
+/// State of the analysis of one statement. C: `ParseState`.
+pub(crate) struct Analyzer<'a> {
+    source: &'a str,
+    env: &'a dyn Env,
+    params: Vec<Oid>,
+    infer_params: bool,
+    ctes: Vec<Cte>,
+    /// For each of `ctes`, the outermost frame it reads.
+    cte_reach: Vec<usize>,
+    subplans: Vec<SubPlan>,
+    /// One for each query that is open, outermost first.
+    scopes: Vec<Scope>,
+    /// Outermost frame read since the innermost subquery began.
+    reach: usize,
+}
+
+/// Resolves all names and types of a query. `source` is the text that locations count in.
+/// C: `parse_analyze_fixedparams`, `parse_analyze_varparams`.
+pub fn analyze(raw: &RawStmt, source: &str, params: ParamTypes<'_>, env: &dyn Env) -> Result<Analyzed> {
+    analyze_statement(&raw.stmt, source, params, env)
+}
+
+/// [`analyze`] for a statement inside another, as in PREPARE and EXPLAIN.
+pub fn analyze_statement(
+    statement: &Statement,
+    source: &str,
+    params: ParamTypes<'_>,
+    env: &dyn Env,
+) -> Result<Analyzed> {
+    let mut analyzer = Analyzer::new(source, params, env);
+    match statement {
+        Statement::Select(select) => {
+            let query = analyzer.query(select, None)?;
+            analyzer.check_params()?;
+            Ok(Analyzed {
+                query,
+                ctes: analyzer.ctes,
+                subplans: analyzer.subplans,
+                param_types: analyzer.params,
+            })
+        }
+        other => Err(analyzer.refuse(other)),
+    }
+}
+
+/// The values of constant expressions, as EXECUTE and CALL take them: each of the type wanted.
+/// C: the loop of `EvaluateParams`.
+pub fn analyze_arguments(
+    args: &[parser::ast::Expr],
+    types: &[Oid],
+    source: &str,
+    env: &dyn Env,
+) -> Result<Analyzed> {
+    let mut analyzer = Analyzer::new(source, ParamTypes::Fixed(&[]), env);
+    let query = analyzer.arguments_query(args, types)?;
+    Ok(Analyzed { query, ctes: analyzer.ctes, subplans: analyzer.subplans, param_types: Vec::new() })
+}
+
+impl<'a> Analyzer<'a> {
+    fn new(source: &'a str, params: ParamTypes<'_>, env: &'a dyn Env) -> Analyzer<'a> {
+        let (types, infer_params) = match params {
+            ParamTypes::Fixed(types) => (types, false),
+            ParamTypes::Infer(types) => (types, true),
+        };
+        let params = types.iter().map(|ty| if ty.is_valid() { *ty } else { types::oid::UNKNOWN }).collect();
+        Analyzer {
+            source,
+            env,
+            params,
+            infer_params,
+            ctes: Vec::new(),
+            cte_reach: Vec::new(),
+            subplans: Vec::new(),
+            scopes: Vec::new(),
+            reach: usize::MAX,
+        }
+    }
+
+    // --- errors ---
+
+    /// Points an error at a byte of the source. C: `parser_errposition`.
+    fn at(&self, e: PgError, loc: u32) -> PgError {
+        if e.position.is_some() { e } else { e.position(char_position(self.source, loc as usize)) }
+    }
+
+    fn error(&self, state: SqlState, loc: u32, message: impl AsRef<str>) -> PgError {
+        self.at(error!(state, "{}", message.as_ref()), loc)
+    }
+
+    fn unsupported(&self, loc: u32, what: &str) -> PgError {
+        self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, format!("{what} is not supported yet"))
+    }
+
+    fn check_stack(&self) -> Result<()> {
+        stack::check()
+    }
+
+    // --- scopes ---
+
+    fn scope(&mut self) -> &mut Scope {
+        if self.scopes.is_empty() {
+            self.scopes.push(Scope::new(0));
+        }
+        let last = self.scopes.len() - 1;
+        &mut self.scopes[last]
+    }
+
+    fn depth(&self) -> usize {
+        self.scopes.len().saturating_sub(1)
+    }
+
+    /// Notes that a frame is read.
+    fn reaches(&mut self, depth: usize) {
+        self.reach = self.reach.min(depth);
+    }
+
+    // --- what is not a query ---
+
+    /// The relation of that name, or PostgreSQL's error about it. C: `parserOpenTable`.
+    fn relation(&self, relation: &RangeVar) -> Result<VirtualRelation> {
+        let (schema, name) = match relation.name.as_slice() {
+            [name] => (None, name),
+            [schema, name] => (Some(schema), name),
+            [database, schema, name] if database == self.env.current_database() => (Some(schema), name),
+            _ => {
+                return Err(self.error(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    relation.loc,
+                    format!("cross-database references are not implemented: \"{}\"", relation.name.join(".")),
+                ));
+            }
+        };
+        self.env.lookup(schema.map(String::as_str), name).ok_or_else(|| {
+            let shown = schema.map_or_else(|| name.clone(), |schema| format!("{schema}.{name}"));
+            self.error(SqlState::UNDEFINED_TABLE, relation.loc, format!("relation \"{shown}\" does not exist"))
+        })
+    }
+
+    /// Why a statement cannot be run: its table does not exist, or nobody has taught us.
+    fn refuse(&self, statement: &Statement) -> PgError {
+        let target = match statement {
+            Statement::Insert(insert) => Some(self.insert_target(insert)),
+            Statement::Update(update) => Some((&update.relation, "update")),
+            Statement::Delete(delete) => Some((&delete.relation, "delete from")),
+            _ => None,
+        };
+        match target {
+            None => not_supported(statement),
+            Some((relation, verb)) => match self.relation(relation) {
+                Err(e) => e,
+                Ok(_) => {
+                    let name = relation.name.last().map_or("", String::as_str);
+                    error!(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "cannot {verb} view \"{name}\"")
+                }
+            },
+        }
+    }
+
+    fn insert_target<'s>(&self, insert: &'s InsertStmt) -> (&'s RangeVar, &'static str) {
+        (&insert.relation, "insert into")
+    }
+
+    /// Types that stayed open although parameters were to be inferred. C: `check_variable_parameters`.
+    fn check_params(&self) -> Result<()> {
+        match self.params.iter().position(|ty| *ty == types::oid::UNKNOWN) {
+            Some(n) => Err(error!(
+                SqlState::INDETERMINATE_DATATYPE,
+                "could not determine data type of parameter ${}",
+                n + 1
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A copy of an expression's place with another.
+    fn located(&self, mut expr: Expr, loc: u32) -> Expr {
+        expr.loc = loc;
+        expr
+    }
+}
+
+/// `CREATE TABLE is not supported yet`.
+pub fn not_supported(statement: &Statement) -> PgError {
+    error!(SqlState::FEATURE_NOT_SUPPORTED, "{} is not supported yet", statement.command_tag())
+}

@@ -1,0 +1,66 @@
+//! Who runs what: the table from kinds of processes to entry points, and what each crate contributes to the
+//! postmaster's start.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use common::BackendType;
+use elog::Result;
+use postmaster::{ChildTable, Hooks, PostmasterConfig};
+use shmem::Reservation;
+use shmem::proc::Limits;
+
+/// All that this program gives its postmaster.
+pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
+    backend::prepare();
+    pgstat::prepare()?;
+    let children = ChildTable::new()
+        .with(BackendType::Logger, syslogger::syslogger_main)
+        .with(BackendType::Startup, startup::startup_main)
+        .with(BackendType::Checkpointer, checkpointer::checkpointer_main)
+        .with(BackendType::BgWriter, bgwriter::bgwriter_main)
+        .with(BackendType::WalWriter, walwriter::walwriter_main)
+        .with(BackendType::AutovacLauncher, autovacuum::autovac_launcher_main)
+        .with(BackendType::StatsCollector, pgstat::stats_collector_main)
+        .with(BackendType::Backend, backend::backend_main);
+    let hooks = Hooks {
+        reserve,
+        read_control_file,
+        prepare_logger: syslogger::prepare,
+        redirect_stderr: syslogger::redirect_stderr,
+        close_in_child: syslogger::close_in_child,
+        load_hba,
+        crashed_activity: activity::statement_of_pid,
+        ..Hooks::default()
+    };
+    let mut config = PostmasterConfig::new(children, hooks);
+    config.send_stop = send_stop;
+    Ok(config)
+}
+
+/// Every crate's share of the segment. C: `CreateSharedMemoryAndSemaphores`.
+fn reserve(reservation: &mut Reservation, limits: Limits) {
+    let procs = limits.max_procs() as usize;
+    shmem::reserve(reservation, limits);
+    activity::reserve(reservation, procs);
+    wal::control_file::reserve(reservation);
+    checkpointer::reserve(reservation, procs);
+}
+
+/// pg_control must be readable, and decides some settings. C: `LocalProcessControlFile`.
+fn read_control_file() -> Result<()> {
+    let control = wal::control_file::read()?;
+    guc::set_internal("wal_segment_size", &format!("{}B", control.xlog_seg_size))?;
+    guc::set_internal("data_checksums", if control.data_checksum_version == 0 { "off" } else { "on" })
+}
+
+/// pg_hba.conf, pg_ident.conf and the TLS key: what is wrong at start is fatal, at a reload the old ones stay.
+fn load_hba() -> Result<()> {
+    static LOADED: AtomicBool = AtomicBool::new(false);
+    if LOADED.swap(true, Relaxed) {
+        libpq::hba::reload();
+        libpq::tls::reload();
+        return Ok(());
+    }
+    libpq::tls::load()?;
+    libpq::hba::load()
+}
