@@ -42,10 +42,14 @@ pub fn real_postgres() -> Option<Programs> {
     dir.join("postgres").exists().then_some(Programs { dir })
 }
 
-/// This project's programs in the profile that the caller itself was built in.
+/// This project's programs in the profile that the caller itself was built in. `PGANATOMY_PROGRAMS` names a
+/// folder with programs that are built already.
 fn ours() -> &'static Programs {
     static OURS: OnceLock<Programs> = OnceLock::new();
     OURS.get_or_init(|| {
+        if let Some(dir) = std::env::var_os("PGANATOMY_PROGRAMS") {
+            return Programs { dir: dir.into() };
+        }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above");
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         build.current_dir(root).args([

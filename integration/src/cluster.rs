@@ -297,6 +297,47 @@ impl Cluster {
         self.wait_for_end()
     }
 
+    /// Runs pg_ctl on this cluster.
+    #[track_caller]
+    pub fn pg_ctl(&self, args: &[&str]) -> Output {
+        let output = process::run(self.command("pg_ctl").arg("-D").arg(self.data_dir()).args(args));
+        if self.pid_file_pid() > 0 && self.pid_file_pid() != self.postmaster_pid() {
+            self.adopt_postmaster();
+        }
+        output
+    }
+
+    /// Takes the process that postmaster.pid names for this cluster's postmaster, whoever started it.
+    pub fn adopt_postmaster(&self) {
+        *self.postmaster.borrow_mut() = Some(Process::adopt(self.pid_file_pid()));
+    }
+
+    /// Runs the server to its end, for starts that must fail, and returns what it wrote.
+    #[track_caller]
+    pub fn run_postmaster(&self, args: &[&str]) -> Output {
+        process::run(self.command("postgres").arg("-D").arg(self.data_dir()).args(args))
+    }
+
+    /// The titles of the postmaster's children except client sessions, in the order of their birth.
+    pub fn roster(&self) -> Vec<String> {
+        let postmaster = self.postmaster_pid();
+        let children = self.processes().into_iter().filter(|process| process.ppid == postmaster);
+        let titles = children.filter_map(|child| child.title.strip_prefix("postgres: ").map(str::to_owned));
+        titles.filter(|title| !title.contains(" [local]") && !title.contains("127.0.0.1")).collect()
+    }
+
+    /// The title of a process; empty once it is gone.
+    pub fn title(&self, pid: i32) -> String {
+        let found = self.processes().into_iter().find(|process| process.pid == pid);
+        found.map(|process| process.title).unwrap_or_default()
+    }
+
+    /// Waits until the title of a process ends like this: `idle`, `SELECT`.
+    #[track_caller]
+    pub fn wait_for_activity(&self, pid: i32, activity: &str) {
+        wait_until(&format!("process {pid} does {activity}"), || self.title(pid).ends_with(activity));
+    }
+
     /// All living processes of the cluster.
     pub fn processes(&self) -> Vec<ProcessInfo> {
         procfs::processes_in(&self.data_dir())

@@ -13,11 +13,14 @@
 
 mod bins; // 1. where the programs are
 mod cluster; // 3. a cluster and what can be done to it
+mod log; // 5. its log, in words that a test can compare
 pub mod process; // 2. processes, reaped at once
 pub mod procfs; // 4. what /proc knows
+pub mod wire; // 6. a client that shows every message
 
 pub use bins::{Programs, Server, real_postgres};
 pub use cluster::{Cluster, ClusterOptions, Stop};
+pub use wire::Wire;
 
 use std::time::{Duration, Instant};
 
@@ -60,8 +63,28 @@ pub fn pause() {
 #[macro_export]
 macro_rules! skip {
     ($($reason:tt)+) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {}: {}", module_path!(), format!($($reason)+));
+        $crate::say_skipped(module_path!(), &format!($($reason)+));
         return;
     }};
+}
+
+/// The line that [`skip!`] writes. For tests of which only a part cannot run.
+pub fn say_skipped(what: &str, reason: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
+}
+
+/// Runs a test against this project's server and, where it is installed, against the real one: what is
+/// expected then is what PostgreSQL does.
+pub fn on_each_server(what: &str, test: impl Fn(Server)) {
+    test(Server::Ours);
+    if real_postgres().is_none() {
+        say_skipped(what, "PostgreSQL 15 is not installed, nothing to compare with");
+        return;
+    }
+    let compared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(Server::Real)));
+    if let Err(panic) = compared {
+        eprintln!("{what}: the expectation is wrong: that was the real PostgreSQL");
+        std::panic::resume_unwind(panic);
+    }
 }

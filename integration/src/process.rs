@@ -77,6 +77,16 @@ pub struct Process {
 }
 
 impl Process {
+    /// A process that became a child of the test because its parent left, as `pg_ctl` leaves a server.
+    pub fn adopt(pid: i32) -> Process {
+        let mut guard = ended();
+        if crate::procfs::is_alive(pid) {
+            // What is known of this number is about an earlier process.
+            guard.as_mut().and_then(|e| e.statuses.remove(&pid));
+        }
+        Process { pid, stdout: None, stderr: None }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> i32 {
         self.pid

@@ -14,33 +14,39 @@ pub struct ProcessInfo {
     pub title: String,
 }
 
-/// The living processes whose working directory is `data_dir`, by pid. A zombie is not living.
+/// The living processes whose working directory is `data_dir`, oldest first. A zombie is not living.
 pub fn processes_in(data_dir: &Path) -> Vec<ProcessInfo> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let mut found: Vec<ProcessInfo> = pids.filter_map(|pid| info(pid, data_dir)).collect();
-    found.sort_by_key(|process| process.pid);
-    found
+    let mut found: Vec<(u64, ProcessInfo)> = pids.filter_map(|pid| info(pid, data_dir)).collect();
+    found.sort_by_key(|(began, process)| (*began, process.pid));
+    found.into_iter().map(|(_, process)| process).collect()
 }
 
-fn info(pid: i32, data_dir: &Path) -> Option<ProcessInfo> {
+fn info(pid: i32, data_dir: &Path) -> Option<(u64, ProcessInfo)> {
     if fs::read_link(format!("/proc/{pid}/cwd")).ok()? != data_dir {
         return None;
     }
-    let (state, ppid) = state_and_parent(pid)?;
-    if state == 'Z' {
+    let fields = stat_fields(pid)?;
+    if fields.first()? == "Z" {
         return None;
     }
+    let (ppid, began) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
     let title = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let title = String::from_utf8_lossy(&title).replace('\0', " ").trim_end().to_owned();
-    Some(ProcessInfo { pid, ppid, title })
+    Some((began, ProcessInfo { pid, ppid, title }))
+}
+
+/// The fields of /proc/PID/stat from the third on, the state.
+fn stat_fields(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 /// State letter and parent of a process.
 pub fn state_and_parent(pid: i32) -> Option<(char, i32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+    let fields = stat_fields(pid)?;
+    Some((fields.first()?.chars().next()?, fields.get(1)?.parse().ok()?))
 }
 
 /// Is there a process with this id that is not a zombie?
@@ -60,8 +66,31 @@ pub fn open_files(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
-/// Ids of all System V shared memory segments.
-pub fn sysv_segments() -> Vec<i64> {
+/// A System V shared memory segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SysvSegment {
+    /// The key it was asked for with: for a server's interlock the inode of its data directory.
+    pub key: u64,
+    /// Its id.
+    pub id: i64,
+    /// Who made it.
+    pub creator_pid: i32,
+    /// How many processes are attached.
+    pub attached: u32,
+}
+
+/// All System V shared memory segments of this machine.
+pub fn sysv_segments() -> Vec<SysvSegment> {
     let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-    table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)?.parse().ok()).collect()
+    table.lines().skip(1).filter_map(sysv_segment).collect()
+}
+
+fn sysv_segment(line: &str) -> Option<SysvSegment> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    Some(SysvSegment {
+        key: fields.first()?.parse::<i64>().ok()? as u32 as u64,
+        id: fields.get(1)?.parse().ok()?,
+        creator_pid: fields.get(4)?.parse().ok()?,
+        attached: fields.get(6)?.parse().ok()?,
+    })
 }

@@ -93,7 +93,6 @@ pub fn reload_config() {
 /// C: the `sigsetjmp` block of an auxiliary process.
 fn recover(error: &elog::PgError) {
     error.report();
-    shmem::release_all();
     if error.severity >= elog::Severity::Fatal {
         exit::proc_exit(1);
     }

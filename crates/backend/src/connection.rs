@@ -34,6 +34,8 @@ pub(crate) fn begin(mut start: ChildStart) -> Option<Session> {
         session.remote_port = Some(remote_port.clone());
     });
     elog::set_client_sink(Some(session::queue_report));
+    elog::set_client_auth_in_progress(true);
+    elog::set_panic_guard(|| shmem::held_lwlocks() == 0);
     interrupt::set_processor(crate::wait::process_interrupts);
     signals::install(SignalRole::BackendStartup);
     if guc::vars::LOG_CONNECTIONS.get() {
@@ -80,8 +82,9 @@ fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
     let roles = authid::load(globals::data_dir())?;
     ps_status::set_activity("authentication");
     let mut policy = SessionWait::new(Some((Limit::Authentication, patience)), port.is_encrypted());
-    auth::client_authentication(port, &parameters, &RolesOf(&roles), &mut policy)?;
+    auth::client_authentication(port, &parameters, &roles, &mut policy)?;
     ps_status::set_activity("startup");
+    elog::set_client_auth_in_progress(false);
     log_authorized(&parameters, port);
     let role = check_role(roles.find(&parameters.user)?, &parameters.user)?;
     check_reserved(&role)?;
@@ -151,22 +154,6 @@ fn take_place(start: &ChildStart) -> Result<()> {
     exit::on_shmem_exit(|_| activity::end());
     signals::install(SignalRole::Kind(BackendType::Backend));
     Ok(())
-}
-
-/// The roles, as authentication asks for them.
-struct RolesOf<'a>(&'a authid::Roles);
-
-impl auth::RoleSource for RolesOf<'_> {
-    fn find(&self, name: &str) -> Result<Option<auth::RolePassword>> {
-        let role = self.0.find(name)?;
-        Ok(role.map(|role| auth::RolePassword { password: role.password, valid_until: role.valid_until }))
-    }
-    fn is_member(&self, member: &str, role: &str) -> Result<bool> {
-        match (self.0.find(member)?, self.0.find(role)?) {
-            (Some(member), Some(role)) => self.0.is_member_of(member.oid, role.oid),
-            _ => Ok(false),
-        }
-    }
 }
 
 /// C: the `Log_connections` block of `PerformAuthentication`.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::{PgError, Result, error};
-use libpq::message::frontend::{Bind, Describable, Oid32List};
+use libpq::message::{Bind, Describable, Oid32List};
 use libpq::message::reply;
 use types::Datum;
 

@@ -55,7 +55,7 @@ static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(3810, "pg_is_in_recovery", &[], oid::BOOL, pg_is_in_recovery).volatile(),
     Builtin::scalar(2196, "inet_client_addr", &[], oid::INET, inet_client_addr).not_strict().stable(),
     Builtin::scalar(2197, "inet_client_port", &[], oid::INT4, inet_client_port).not_strict().stable(),
-    Builtin::scalar(2561, "pg_blocking_pids", &[oid::INT4], oid::INT4_ARRAY, pg_blocking_pids).volatile(),
+    Builtin::scalar(2561, "pg_blocking_pids", &[oid::INT4], oid::_INT4, pg_blocking_pids).volatile(),
     Builtin::scalar(315, "pg_jit_available", &[], oid::BOOL, pg_jit_available).volatile(),
     Builtin::scalar(810, "pg_client_encoding", &[], oid::NAME, pg_client_encoding).stable(),
     Builtin::scalar(1039, "getdatabaseencoding", &[], oid::NAME, getdatabaseencoding).stable(),

@@ -8,16 +8,14 @@
 //!
 //! C counterpart: `PostgresMain` of tcop/postgres.c.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use activity::State;
 use common::SqlState;
-use elog::{PgError, Result, Severity, ereport, error, pg_error};
+use elog::{PgError, Result, Severity, ereport, pg_error};
 use libpq::message::reply::TransactionStatus;
 use libpq::message::{FrontendMessage, is_extended_query, reply, report};
 use libpq::{Incoming, Port};
@@ -97,8 +95,8 @@ impl Session {
     pub(crate) fn run(mut self) -> ! {
         let mut body = Vec::new();
         loop {
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.turn(&mut body)));
-            match outcome.unwrap_or_else(|panic| Err(after_panic(&*panic))) {
+            // A Rust panic costs one statement, unless it may have left shared memory half changed.
+            match elog::catch_panic(|| self.turn(&mut body)) {
                 Ok(true) => {}
                 Ok(false) => self.leave(0),
                 Err(error) => self.recover(&error),
@@ -277,7 +275,6 @@ impl Session {
             let _ = self.flush();
             self.leave(1);
         }
-        shmem::release_all();
         self.transaction.fail();
         self.portals
             .retain(|_, portal| portal.survives_transaction() && self.transaction.status() == Status::Idle);
@@ -329,17 +326,6 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("port", &self.port).finish_non_exhaustive()
     }
-}
-
-/// A Rust panic costs one statement, unless it may have left shared memory half changed.
-fn after_panic(panic: &(dyn Any + Send)) -> PgError {
-    if shmem::held_lwlocks() > 0 {
-        std::process::abort();
-    }
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    error!(SqlState::INTERNAL_ERROR, "internal error: {text}")
-        .hint("This is a bug of the server. The session goes on; the statement was rolled back.")
 }
 
 /// At the start of each statement that a client sends.

@@ -121,7 +121,7 @@ const SETTINGS_COLUMNS: &[(&str, Oid)] = &[
     ("source", oid::TEXT),
     ("min_val", oid::TEXT),
     ("max_val", oid::TEXT),
-    ("enumvals", oid::TEXT_ARRAY),
+    ("enumvals", oid::_TEXT),
     ("boot_val", oid::TEXT),
     ("reset_val", oid::TEXT),
     ("sourcefile", oid::TEXT),
@@ -199,12 +199,12 @@ fn file_settings() -> Result<Vec<Vec<Datum>>> {
 const HBA_COLUMNS: &[(&str, Oid)] = &[
     ("line_number", oid::INT4),
     ("type", oid::TEXT),
-    ("database", oid::TEXT_ARRAY),
-    ("user_name", oid::TEXT_ARRAY),
+    ("database", oid::_TEXT),
+    ("user_name", oid::_TEXT),
     ("address", oid::TEXT),
     ("netmask", oid::TEXT),
     ("auth_method", oid::TEXT),
-    ("options", oid::TEXT_ARRAY),
+    ("options", oid::_TEXT),
     ("error", oid::TEXT),
 ];
 
@@ -215,7 +215,7 @@ fn hba_file_rules() -> Result<Vec<Vec<Datum>>> {
     Ok(rows
         .map(|row| {
             vec![
-                row.line_number.map_or(Datum::Null, Datum::Int4),
+                Datum::Int4(row.line_number),
                 optional(row.kind),
                 row.database.map_or(Datum::Null, text_array),
                 row.user_name.map_or(Datum::Null, text_array),

@@ -15,8 +15,9 @@
 
 #![forbid(unsafe_code)]
 
+mod checkpointer; // 1. how the others ask for one (the file has C's name: LOCATION shows it)
+
 mod checkpoint; // 2. what a checkpoint does
-mod request; // 1. how the others ask for one
 
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,13 @@ use miscinit::interrupt::{self, Pending};
 use miscinit::{exit, ps_status};
 use shmem::wait_event::WaitEvent;
 
-pub use request::{CheckpointFlags, request_checkpoint, reserve};
+pub use checkpointer::{CheckpointFlags, request_checkpoint, reserve};
 
 /// Entry point. C: `CheckpointerMain`.
 pub fn checkpointer_main(start: ChildStart) -> ! {
     auxprocess::begin(&start);
-    request::announce();
-    exit::on_shmem_exit(|_| request::withdraw());
+    checkpointer::announce();
+    exit::on_shmem_exit(|_| checkpointer::withdraw());
     let mut last_checkpoint = Instant::now();
     auxprocess::main_loop(move || turn(&mut last_checkpoint))
 }
@@ -44,13 +45,13 @@ fn turn(last_checkpoint: &mut Instant) -> Result<Turn> {
         return Ok(Turn::Exit(0));
     }
     let timeout = Duration::from_secs(guc::vars::CHECKPOINT_TIMEOUT.get() as u64);
-    let requested = request::take();
+    let requested = checkpointer::take();
     let timed_out = last_checkpoint.elapsed() >= timeout;
-    if let Some(work) = requested.or_else(|| timed_out.then(request::Work::timed)) {
+    if let Some(work) = requested.or_else(|| timed_out.then(checkpointer::Work::timed)) {
         *last_checkpoint = Instant::now();
         let flags = if timed_out { work.flags | CheckpointFlags::TIME } else { work.flags };
         let outcome = checkpoint::create(flags);
-        request::finish(work, outcome.is_ok());
+        checkpointer::finish(work, outcome.is_ok());
         outcome?;
         return Ok(Turn::Again);
     }

@@ -16,13 +16,13 @@
 //!
 //! C counterpart: src/backend/libpq, and `ProcessStartupPacket` of postmaster.c.
 
+pub mod auth; // 6. the proof
+pub mod hba; // 5. who may come in how
+mod hostname;
 pub mod message; // 1. what goes over the wire
 pub mod port; // 2. the connection
 pub mod startup; // 3. what the client wants
 pub mod tls; // 4. the same, encrypted
-pub mod hba; // 5. who may come in how
-pub mod auth; // 6. the proof
-mod hostname;
 
 #[cfg(test)]
 mod testing;

@@ -76,7 +76,9 @@ pub struct StartupParameters {
 pub fn process_startup_packet(port: &mut Port, policy: &mut dyn WaitPolicy) -> Result<Startup> {
     let (mut ssl_done, mut gss_done) = (false, false);
     loop {
-        let Some(packet) = read_packet(port, policy, ssl_done || gss_done)? else { return Ok(Startup::Closed) };
+        let Some(packet) = read_packet(port, policy, ssl_done || gss_done)? else {
+            return Ok(Startup::Closed);
+        };
         let Some((version, body)) = packet.split_first_chunk() else { return Ok(Startup::Closed) };
         match u32::from_be_bytes(*version) {
             CANCEL_REQUEST => return Ok(cancel_request(body)),
@@ -234,10 +236,7 @@ fn parse_parameters(body: &[u8]) -> Result<(StartupParameters, Vec<String>)> {
 }
 
 fn bad_layout() -> PgError {
-    fatal!(
-        SqlState::PROTOCOL_VIOLATION,
-        "invalid startup packet layout: expected terminator as last byte"
-    )
+    fatal!(SqlState::PROTOCOL_VIOLATION, "invalid startup packet layout: expected terminator as last byte")
 }
 
 /// `replication` is a boolean or the word `database`.

@@ -49,6 +49,7 @@ fn reserve(reservation: &mut Reservation, limits: Limits) {
 /// pg_control must be readable, and decides some settings. C: `LocalProcessControlFile`.
 fn read_control_file() -> Result<()> {
     let control = wal::control_file::read()?;
+    libpq::auth::set_mock_nonce(control.mock_authentication_nonce);
     guc::set_internal("wal_segment_size", &format!("{}B", control.xlog_seg_size))?;
     guc::set_internal("data_checksums", if control.data_checksum_version == 0 { "off" } else { "on" })
 }

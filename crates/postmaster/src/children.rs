@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, Signal as SystemSignal, kill};
 use nix::unistd::Pid;
 
-use crate::machine::{ChildKind, Signal, Target};
+use crate::machine::{ChildExit, ChildKind, Signal, Target};
 
 /// One living child. C: `Backend`, and the `*PID` variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,33 @@ fn send(pid: i32, result: nix::Result<()>) {
     }
 }
 
+/// A child that has ended, reaped; `None` if there is none at the moment.
+///
+/// Not `nix::sys::wait::waitpid`: it has no value for a death by a real-time signal, reports it as an error, and
+/// the child's pid is lost.
+pub(crate) fn wait_for_any() -> Option<(i32, ChildExit)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is an int of ours.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        match pid {
+            1.. => return Some((pid, exit_of(status))),
+            0 => return None,
+            _ if Errno::last() == Errno::EINTR => {}
+            _ => return None,
+        }
+    }
+}
+
+/// A stopped child is not reported without `WUNTRACED`, so there are only two ways.
+fn exit_of(status: i32) -> ChildExit {
+    if libc::WIFEXITED(status) {
+        ChildExit::Code(libc::WEXITSTATUS(status))
+    } else {
+        ChildExit::Signal(libc::WTERMSIG(status))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +125,14 @@ mod tests {
             list.0.iter().map(|c| c.kind).collect::<Vec<_>>(),
             [ChildKind::Checkpointer, ChildKind::WalSender]
         );
+    }
+
+    #[test]
+    fn ways_to_end() {
+        assert_eq!(exit_of(0), ChildExit::Code(0));
+        assert_eq!(exit_of(3 << 8), ChildExit::Code(3));
+        assert_eq!(exit_of(9), ChildExit::Signal(9));
+        assert_eq!(exit_of(11 | 0x80), ChildExit::Signal(11), "with a core file");
+        assert_eq!(exit_of(34), ChildExit::Signal(34), "a real-time signal");
     }
 }

@@ -17,15 +17,13 @@ use common::pidfile::line;
 use elog::{PgError, ereport, errno_text, pg_error};
 use miscinit::child::{CanAccept, ChildStart, ClientSocket};
 use miscinit::lockfile;
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use shmem::pmsignal::{self, ChildSlots, PmSignalReason, QuitSignalReason};
 use shmem::proc::Limits;
 
-use crate::children::{Child, ChildList};
+use crate::children::{self, Child, ChildList};
 use crate::config::PostmasterConfig;
 use crate::exit::Belongings;
 use crate::launch;
@@ -199,14 +197,7 @@ impl Postmaster {
     /// SIGCHLD: one for any number of children. C: `reaper`.
     fn reap(&mut self) {
         loop {
-            let (pid, exit) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), ChildExit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid.as_raw(), ChildExit::Signal(signal as i32)),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Err(Errno::EINTR) | Ok(_) => continue,
-                // No signal name for a real-time signal; the child is gone all the same, and we cannot tell which.
-                Err(_) => continue,
-            };
+            let Some((pid, exit)) = children::wait_for_any() else { return };
             // A child that is none of ours: whoever replaced itself by us had some.
             let Some(child) = self.children.remove(pid) else { continue };
             let released = self.slots.release(child.slot);

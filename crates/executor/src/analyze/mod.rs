@@ -56,6 +56,8 @@ pub(crate) struct Analyzer<'a> {
     scopes: Vec<Scope>,
     /// Outermost frame read since the innermost subquery began.
     reach: usize,
+    /// A recursive query referred to itself.
+    working_used: bool,
 }
 
 /// Resolves all names and types of a query. `source` is the text that locations count in.
@@ -117,6 +119,7 @@ impl<'a> Analyzer<'a> {
             subplans: Vec::new(),
             scopes: Vec::new(),
             reach: usize::MAX,
+            working_used: false,
         }
     }
 

@@ -169,7 +169,9 @@ fn rejected(port: &Port, context: &Context<'_>, method: Method) -> PgError {
     let explicit = method == Method::Reject;
     let text = match (explicit, physical) {
         (true, true) => {
-            format!("pg_hba.conf rejects replication connection for host \"{host}\", user \"{user}\", {encryption}")
+            format!(
+                "pg_hba.conf rejects replication connection for host \"{host}\", user \"{user}\", {encryption}"
+            )
         }
         (true, false) => format!(
             "pg_hba.conf rejects connection for host \"{host}\", user \"{user}\", database \"{database}\", \
@@ -182,7 +184,8 @@ fn rejected(port: &Port, context: &Context<'_>, method: Method) -> PgError {
             "no pg_hba.conf entry for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
         ),
     };
-    let error = fatal!(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "{text}").routine("ClientAuthentication");
+    let error =
+        fatal!(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "{text}").routine("ClientAuthentication");
     match port.remote_name.detail() {
         Some(detail) if !explicit => error.detail_log(detail),
         _ => error,

@@ -47,7 +47,10 @@ impl RoleSource for catalog::authid::Roles {
 }
 
 /// The stored password, or what the log should say about why there is none. C: `get_role_password`.
-pub(super) fn stored_password(roles: &dyn RoleSource, user: &str) -> Result<(Option<String>, Option<String>)> {
+pub(super) fn stored_password(
+    roles: &dyn RoleSource,
+    user: &str,
+) -> Result<(Option<String>, Option<String>)> {
     let Some(RolePassword { password, valid_until }) = roles.find(user)? else {
         return Ok((None, Some(format!("Role \"{user}\" does not exist."))));
     };

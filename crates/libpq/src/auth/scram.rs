@@ -102,7 +102,8 @@ fn fatally(error: PgError) -> PgError {
 
 fn server_nonce() -> Result<String> {
     let mut raw = [0; RAW_NONCE_LEN];
-    getrandom::fill(&mut raw).map_err(|_| fatal!(SqlState::INTERNAL_ERROR, "could not generate random nonce"))?;
+    getrandom::fill(&mut raw)
+        .map_err(|_| fatal!(SqlState::INTERNAL_ERROR, "could not generate random nonce"))?;
     Ok(BASE64.encode(raw))
 }
 
@@ -210,6 +211,42 @@ impl Exchange {
     /// C: `read_client_first_message`, `build_server_first_message`.
     fn read_client_first(&self, input: &str) -> Result<First> {
         let mut scanner = Scanner(input);
+        let binding_flag = self.read_binding_flag(&mut scanner)?;
+        if scanner.peek() == b'a' {
+            return Err(fatal!(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "client uses authorization identity, but it is not supported"
+            ));
+        }
+        if scanner.peek() != b',' {
+            let found = scanner.shown();
+            return Err(malformed(&format!("Unexpected attribute \"{found}\" in client-first-message.")));
+        }
+        scanner.skip();
+        let client_first_bare = scanner.0.to_owned();
+        if scanner.peek() == b'm' {
+            return Err(fatal!(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "client requires an unsupported SCRAM extension"
+            ));
+        }
+        // The name is ignored: the start-up packet has said it.
+        scanner.attribute('n')?;
+        let client_nonce = scanner.attribute('r')?;
+        if !client_nonce.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b',') {
+            return Err(fatal!(SqlState::PROTOCOL_VIOLATION, "non-printable characters in SCRAM nonce"));
+        }
+        while !scanner.0.is_empty() {
+            scanner.any_attribute()?;
+        }
+        let nonce = format!("{client_nonce}{}", self.server_nonce);
+        let server_first =
+            format!("r={nonce},s={},i={}", BASE64.encode(&self.verifier.salt), self.verifier.iterations);
+        Ok(First { binding_flag, client_first_bare, nonce, server_first })
+    }
+
+    /// What the client says about channel binding, against what we offered and what it chose.
+    fn read_binding_flag(&self, scanner: &mut Scanner<'_>) -> Result<u8> {
         let binding_flag = scanner.peek();
         match binding_flag {
             b'n' | b'y' if self.binding_in_use => {
@@ -258,37 +295,7 @@ impl Exchange {
                 return Err(malformed(&format!("Unexpected channel-binding flag \"{found}\".")));
             }
         }
-        if scanner.peek() == b'a' {
-            return Err(fatal!(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "client uses authorization identity, but it is not supported"
-            ));
-        }
-        if scanner.peek() != b',' {
-            let found = scanner.shown();
-            return Err(malformed(&format!("Unexpected attribute \"{found}\" in client-first-message.")));
-        }
-        scanner.skip();
-        let client_first_bare = scanner.0.to_owned();
-        if scanner.peek() == b'm' {
-            return Err(fatal!(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "client requires an unsupported SCRAM extension"
-            ));
-        }
-        // The name is ignored: the start-up packet has said it.
-        scanner.attribute('n')?;
-        let client_nonce = scanner.attribute('r')?;
-        if !client_nonce.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b',') {
-            return Err(fatal!(SqlState::PROTOCOL_VIOLATION, "non-printable characters in SCRAM nonce"));
-        }
-        while !scanner.0.is_empty() {
-            scanner.any_attribute()?;
-        }
-        let nonce = format!("{client_nonce}{}", self.server_nonce);
-        let server_first =
-            format!("r={nonce},s={},i={}", BASE64.encode(&self.verifier.salt), self.verifier.iterations);
-        Ok(First { binding_flag, client_first_bare, nonce, server_first })
+        Ok(binding_flag)
     }
 
     /// C: `read_client_final_message`, `verify_final_nonce`, `verify_client_proof`,

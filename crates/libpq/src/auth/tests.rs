@@ -61,8 +61,11 @@ fn run<T: Send + 'static>(
     assert!(hba.is_some(), "{complaints:?}");
     let ident = IdentFile::parse(Path::new("/data/pg_ident.conf"), ident).0;
     let rules = Rules { hba: Arc::new(hba.unwrap()), ident: Arc::new(ident.unwrap()) };
-    let parameters =
-        StartupParameters { user: user.to_owned(), database: "db".to_owned(), ..StartupParameters::default() };
+    let parameters = StartupParameters {
+        user: user.to_owned(),
+        database: "db".to_owned(),
+        ..StartupParameters::default()
+    };
     let context = Context {
         parameters: &parameters,
         rules: &rules,
@@ -125,7 +128,8 @@ fn peer() {
     let (result, log, (), port) = run(PeerAddr::Unix, ("local all all peer", ""), &me, silent);
     assert_eq!(result.unwrap(), Outcome::Authenticated);
     assert_eq!(port.authn_id.as_ref(), Some(&me));
-    let authenticated = format!("connection authenticated: identity=\"{me}\" method=peer (/data/pg_hba.conf:1)");
+    let authenticated =
+        format!("connection authenticated: identity=\"{me}\" method=peer (/data/pg_hba.conf:1)");
     assert_eq!(log, [&*authenticated]);
     let files = ("# who\nlocal all all peer map=m", &*format!("m {me} boss"));
     let (result, ..) = run(PeerAddr::Unix, files, "boss", silent);
@@ -186,7 +190,7 @@ fn malformed_passwords() {
         let (result, ..) = run(TCP, PASSWORD, "alice", answering(kind, body));
         check_refused(result, sqlstate, text, None);
     }
-    let (result, log, ..) = run(TCP, PASSWORD, "alice", |_| ());
+    let (result, log, ..) = run(TCP, PASSWORD, "alice", |mut client: Client| drop(client.receive_message()));
     assert_eq!(result.unwrap(), Outcome::ClientLeft);
     assert_eq!(log, [""; 0]);
 }

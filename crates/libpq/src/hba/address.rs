@@ -47,7 +47,9 @@ fn parse_inet_aton(text: &str) -> Option<Ipv4Addr> {
             }
             let lower = part.to_ascii_lowercase();
             match lower.strip_prefix("0x") {
-                Some(hex) if hex.starts_with(|c: char| c.is_ascii_hexdigit()) => u32::from_str_radix(hex, 16).ok(),
+                Some(hex) if hex.starts_with(|c: char| c.is_ascii_hexdigit()) => {
+                    u32::from_str_radix(hex, 16).ok()
+                }
                 Some(_) => None,
                 None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
                 None => part.parse().ok(),
@@ -76,7 +78,9 @@ pub(super) fn cidr_mask(bits: &str, of: IpAddr) -> Option<IpAddr> {
     let bits: u32 = digits.parse().ok()?;
     match of {
         IpAddr::V4(_) if bits <= 32 => Some(IpAddr::V4(u32::MAX.checked_shl(32 - bits).unwrap_or(0).into())),
-        IpAddr::V6(_) if bits <= 128 => Some(IpAddr::V6(u128::MAX.checked_shl(128 - bits).unwrap_or(0).into())),
+        IpAddr::V6(_) if bits <= 128 => {
+            Some(IpAddr::V6(u128::MAX.checked_shl(128 - bits).unwrap_or(0).into()))
+        }
         _ => None,
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use elog::Result;
 
+use super::HbaFile;
 use super::address::{Address, in_network, is_near};
 use super::line::{ConnType, HbaLine};
 use super::token::Token;
-use super::HbaFile;
 use crate::auth::RoleSource;
 use crate::hostname::RemoteName;
 

@@ -86,7 +86,10 @@ impl IdentFile {
                 }
             }
         }
-        ereport!(Log, "no match in usermap \"{map}\" for user \"{role}\" authenticated as \"{authenticated}\"");
+        ereport!(
+            Log,
+            "no match in usermap \"{map}\" for user \"{role}\" authenticated as \"{authenticated}\""
+        );
         false
     }
 }
@@ -118,9 +121,8 @@ pub(super) fn parse_line(line: &TokenLine, path: &Path) -> Result<IdentLine, PgE
     let mut fields = line.fields.iter();
     let mut next = || match fields.next().map(Vec::as_slice) {
         Some([token]) => Ok(token.text.clone()),
-        Some(_) => Err(pg_error!(Log, SqlState::CONFIG_FILE_ERROR, "multiple values in ident field").context(
-            format!("line {} of configuration file \"{}\"", line.number, path.display()),
-        )),
+        Some(_) => Err(pg_error!(Log, SqlState::CONFIG_FILE_ERROR, "multiple values in ident field")
+            .context(format!("line {} of configuration file \"{}\"", line.number, path.display()))),
         None => Err(pg_error!(
             Log,
             SqlState::CONFIG_FILE_ERROR,
@@ -132,7 +134,11 @@ pub(super) fn parse_line(line: &TokenLine, path: &Path) -> Result<IdentLine, PgE
     let (map, system_user, role) = (next()?, next()?, next()?);
     let expression = match system_user.strip_prefix('/') {
         Some(text) => Some(compile(text).map_err(|why| {
-            pg_error!(Log, SqlState::INVALID_REGULAR_EXPRESSION, "invalid regular expression \"{text}\": {why}")
+            pg_error!(
+                Log,
+                SqlState::INVALID_REGULAR_EXPRESSION,
+                "invalid regular expression \"{text}\": {why}"
+            )
         })?),
         None => None,
     };

@@ -192,7 +192,11 @@ fn next<'a>(fields: &mut Fields<'a>, what: &str) -> Result<&'a [Token], Complain
 }
 
 /// The next field, which must be one token.
-fn next_single<'a>(fields: &mut Fields<'a>, missing: &str, several: Complaint) -> Result<&'a Token, Complaint> {
+fn next_single<'a>(
+    fields: &mut Fields<'a>,
+    missing: &str,
+    several: Complaint,
+) -> Result<&'a Token, Complaint> {
     match next(fields, missing)? {
         [token] => Ok(token),
         _ => Err(several),
@@ -354,7 +358,9 @@ fn parse_option(rule: &mut HbaLine, name: &str, value: &str) -> Result<(), Compl
             rule.client_cert = match value {
                 "verify-full" => ClientCert::VerifyFull,
                 "verify-ca" if rule.method == Method::Cert => {
-                    let words = |verb| format!("clientcert {verb} \"verify-full\" when using \"cert\" authentication");
+                    let words = |verb| {
+                        format!("clientcert {verb} \"verify-full\" when using \"cert\" authentication")
+                    };
                     let shown = Some(words("can only be set to"));
                     return Err(Complaint { shown, ..complaint(words("only accepts")) });
                 }
@@ -372,8 +378,18 @@ fn parse_option(rule: &mut HbaLine, name: &str, value: &str) -> Result<(), Compl
         }
         // Options of methods that this build does not have, and so of no line that gets here.
         "pamservice" | "pam_use_hostname" => return only_for("pam"),
-        "ldapurl" | "ldaptls" | "ldapscheme" | "ldapserver" | "ldapport" | "ldapbinddn" | "ldapbindpasswd"
-        | "ldapsearchattribute" | "ldapsearchfilter" | "ldapbasedn" | "ldapprefix" | "ldapsuffix" => {
+        "ldapurl"
+        | "ldaptls"
+        | "ldapscheme"
+        | "ldapserver"
+        | "ldapport"
+        | "ldapbinddn"
+        | "ldapbindpasswd"
+        | "ldapsearchattribute"
+        | "ldapsearchfilter"
+        | "ldapbasedn"
+        | "ldapprefix"
+        | "ldapsuffix" => {
             return only_for("ldap");
         }
         "krb_realm" | "include_realm" => return only_for("gssapi and sspi"),

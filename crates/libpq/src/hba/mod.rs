@@ -9,12 +9,12 @@
 //!
 //! C counterpart: libpq/hba.c, and utils/adt/hbafuncs.c for [`rules`].
 
-mod token; // 1. text to tokens
 mod address; // 2. addresses and masks
-mod line; // 3. tokens to a rule
 mod check; // 4. which rule fits
 mod ident; // 5. pg_ident.conf
-pub mod rules; // 6. as the views show them
+mod line; // 3. tokens to a rule
+pub mod rules;
+mod token; // 1. text to tokens // 6. as the views show them
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,6 +26,7 @@ pub use address::Address;
 pub use check::Connection;
 pub use ident::{IdentFile, IdentLine};
 pub use line::{ClientCert, ConnType, HbaLine, Method};
+pub use rules::{FileMapping, FileRule, file_mappings, file_rules};
 pub use token::Token;
 
 /// Both files, parsed.

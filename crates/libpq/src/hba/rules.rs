@@ -17,17 +17,17 @@ pub struct FileRule {
     /// `line_number`
     pub line_number: i32,
     /// `type`
-    pub conn_type: Option<&'static str>,
+    pub kind: Option<&'static str>,
     /// `database`
-    pub databases: Option<Vec<String>>,
+    pub database: Option<Vec<String>>,
     /// `user_name`
-    pub users: Option<Vec<String>>,
+    pub user_name: Option<Vec<String>>,
     /// `address`
     pub address: Option<String>,
     /// `netmask`
     pub netmask: Option<String>,
     /// `auth_method`
-    pub method: Option<&'static str>,
+    pub auth_method: Option<&'static str>,
     /// `options`
     pub options: Option<Vec<String>>,
     /// `error`
@@ -103,12 +103,12 @@ fn filled(rule: &HbaLine) -> FileRule {
     }
     FileRule {
         line_number: 0,
-        conn_type: Some(rule.conn_type.name()),
-        databases: texts(&rule.databases),
-        users: texts(&rule.roles),
+        kind: Some(rule.conn_type.name()),
+        database: texts(&rule.databases),
+        user_name: texts(&rule.roles),
         address,
         netmask,
-        method: Some(rule.method.name()),
+        auth_method: Some(rule.method.name()),
         options: (!options.is_empty()).then_some(options),
         error: None,
     }
@@ -118,7 +118,8 @@ pub(super) fn mappings_of(path: &Path, text: &str) -> Vec<FileMapping> {
     let lines = tokenize(path, text, &mut Vec::new());
     let row = |tokens: &super::token::TokenLine| {
         let line_number = tokens.number as i32;
-        let failed = |error: String| FileMapping { line_number, error: Some(error), ..FileMapping::default() };
+        let failed =
+            |error: String| FileMapping { line_number, error: Some(error), ..FileMapping::default() };
         if let Some(error) = &tokens.error {
             return failed(error.clone());
         }

@@ -39,12 +39,12 @@ fn shown(rows: &[FileRule]) -> String {
         let opt = |value: Option<&str>| value.unwrap_or_default().to_owned();
         let fields = [
             row.line_number.to_string(),
-            opt(row.conn_type),
-            array(&row.databases),
-            array(&row.users),
+            opt(row.kind),
+            array(&row.database),
+            array(&row.user_name),
             opt(row.address.as_deref()),
             opt(row.netmask.as_deref()),
-            opt(row.method),
+            opt(row.auth_method),
             array(&row.options),
             opt(row.error.as_deref()),
         ];
@@ -70,8 +70,13 @@ fn our_ident_rows() -> String {
     let rows = mappings_of(&data_dir().join("pg_ident.conf"), IDENT);
     let line = |row: &rules::FileMapping| {
         let opt = |value: &Option<String>| value.clone().unwrap_or_default();
-        let fields =
-            [row.line_number.to_string(), opt(&row.map_name), opt(&row.sys_name), opt(&row.pg_username), opt(&row.error)];
+        let fields = [
+            row.line_number.to_string(),
+            opt(&row.map_name),
+            opt(&row.sys_name),
+            opt(&row.pg_username),
+            opt(&row.error),
+        ];
         fields.join("|")
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n").replace(data_dir().to_str().unwrap(), "DATADIR")
@@ -108,7 +113,9 @@ impl RealServer {
 
     fn start() -> Option<RealServer> {
         if !Path::new(RealServer::BIN).join("postgres").exists() {
-            eprintln!("SKIPPED: PostgreSQL 15 is not installed, so the recorded rows are not checked against it");
+            eprintln!(
+                "SKIPPED: PostgreSQL 15 is not installed, so the recorded rows are not checked against it"
+            );
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -291,7 +298,6 @@ fn user_maps() {
     check_map("m /^(.*)@example\\.com$ \\1\n", "m", "bob", "bob@example.com", true, &[]);
     check_map("m /^(.*)@example\\.com$ x\\1y\n", "m", "xboby", "bob@example.com", true, &[]);
     check_map("m /^a guest\n", "m", "guest", "alice", true, &[]);
-    let text =
-        "regular expression \"^v\" has no subexpressions as requested by backreference in \"\\1\"";
+    let text = "regular expression \"^v\" has no subexpressions as requested by backreference in \"\\1\"";
     check_map("m /^v \\1\n", "m", "u", "v", false, &[text]);
 }

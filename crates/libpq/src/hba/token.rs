@@ -50,12 +50,7 @@ pub(super) fn tokenize(path: &Path, text: &str, complaints: &mut Vec<PgError>) -
     tokenize_at_depth(path, text, complaints, 0)
 }
 
-fn tokenize_at_depth(
-    path: &Path,
-    text: &str,
-    complaints: &mut Vec<PgError>,
-    depth: usize,
-) -> Vec<TokenLine> {
+fn tokenize_at_depth(path: &Path, text: &str, complaints: &mut Vec<PgError>, depth: usize) -> Vec<TokenLine> {
     let mut lines = Vec::new();
     let mut physical = text.split('\n');
     let mut number = 1;
@@ -200,7 +195,13 @@ fn next_token(rest: &str) -> NextToken<'_> {
             return ended(text, quoted, saw_quote, false, "");
         }
         if text.len() >= TOKEN_LENGTH_MAX {
-            return NextToken { token: Token { text, quoted }, found: false, comma: false, too_long: true, rest: "" };
+            return NextToken {
+                token: Token { text, quoted },
+                found: false,
+                comma: false,
+                too_long: true,
+                rest: "",
+            };
         }
         if c == ',' && !in_quote {
             return ended(text, quoted, saw_quote, true, &rest[at + 1..]);
@@ -229,7 +230,9 @@ mod tests {
         let lines = tokenize(Path::new("/nowhere/pg_hba.conf"), text, &mut Vec::new());
         let token = |t: &Token| format!("{}{}", if t.quoted { "'" } else { "" }, t.text);
         let field = |f: &Vec<Token>| f.iter().map(token).collect::<Vec<_>>().join(" , ");
-        let line = |l: &TokenLine| format!("{}: {}", l.number, l.fields.iter().map(field).collect::<Vec<_>>().join(" | "));
+        let line = |l: &TokenLine| {
+            format!("{}: {}", l.number, l.fields.iter().map(field).collect::<Vec<_>>().join(" | "))
+        };
         assert_eq!(lines.iter().map(line).collect::<Vec<_>>().join("\n"), expected);
     }
 

@@ -233,7 +233,13 @@ fn parse_bind<'a>(r: &mut MessageReader<'a>) -> Result<Bind<'a>> {
         ));
     }
     *r = params_start;
-    Ok(Bind { portal, statement, param_formats, params: Values::read(r)?, result_formats: Int16List::read(r)? })
+    Ok(Bind {
+        portal,
+        statement,
+        param_formats,
+        params: Values::read(r)?,
+        result_formats: Int16List::read(r)?,
+    })
 }
 
 fn describable(r: &mut MessageReader<'_>, message: &str) -> Result<Describable> {
@@ -286,7 +292,11 @@ mod tests {
         check_error(b'D', b"Zx\0", "invalid DESCRIBE message subtype 90");
         check_error(b'C', b"Zx\0", "invalid CLOSE message subtype 90");
         check_error(b'S', b"x", "invalid message format");
-        check_error(b'B', b"\0\0\0\x02\0\0\0\0\0\x03", "bind message has 2 parameter formats but 3 parameters");
+        check_error(
+            b'B',
+            b"\0\0\0\x02\0\0\0\0\0\x03",
+            "bind message has 2 parameter formats but 3 parameters",
+        );
         check_error(b'B', b"\0\0\0\0\0\x01\0\0\0\x05ab", "insufficient data left in message");
         check_error(b'!', b"", "invalid frontend message type 33");
     }

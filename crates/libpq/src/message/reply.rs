@@ -217,7 +217,10 @@ pub fn parameter_description(out: &mut Vec<u8>, types: impl ExactSizeIterator<It
 }
 
 /// `v`: the protocol version we speak and the options we do not know. C: `SendNegotiateProtocolVersion`.
-pub fn negotiate_protocol_version<'a>(out: &mut Vec<u8>, unrecognized: impl ExactSizeIterator<Item = &'a str>) {
+pub fn negotiate_protocol_version<'a>(
+    out: &mut Vec<u8>,
+    unrecognized: impl ExactSizeIterator<Item = &'a str>,
+) {
     message(out, b'v', |out| {
         out.extend_from_slice(&crate::startup::PROTOCOL_LATEST.to_be_bytes());
         out.extend_from_slice(&(unrecognized.len() as u32).to_be_bytes());
@@ -331,7 +334,10 @@ mod tests {
         check(|o| backend_key_data(o, 1, -2), b"K\0\0\0\x0c\0\0\0\x01\xff\xff\xff\xfe");
         check(parse_complete, b"1\0\0\0\x04");
         check(|o| copy_response(o, Copy::Out, true, 2), b"H\0\0\0\x0b\x01\0\x02\0\x01\0\x01");
-        check(|o| negotiate_protocol_version(o, ["_pq_.x"].into_iter()), b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.x\0");
+        check(
+            |o| negotiate_protocol_version(o, ["_pq_.x"].into_iter()),
+            b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.x\0",
+        );
         check(|o| authentication(o, AuthRequest::Ok), b"R\0\0\0\x08\0\0\0\0");
         check(|o| authentication(o, AuthRequest::Md5Password(*b"salt")), b"R\0\0\0\x0c\0\0\0\x05salt");
         check(|o| authentication(o, AuthRequest::Sasl(&["A", "B"])), b"R\0\0\0\x0d\0\0\0\x0aA\0B\0\0");

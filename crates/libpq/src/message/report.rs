@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn all_fields_in_order() {
-        let mut e = error!(SqlState::SYNTAX_ERROR, "syntax error").detail("d").hint("h").context("c").position(8);
+        let mut e =
+            error!(SqlState::SYNTAX_ERROR, "syntax error").detail("d").hint("h").context("c").position(8);
         e.internal_position = Some(2);
         e.internal_query = Some("select".into());
         e.detail_log = Some("secret".into());

@@ -131,7 +131,8 @@ impl Port {
     /// `log_hostname`: the lookup blocks.
     pub fn remote_host_name(&mut self) -> String {
         let ip = self.remote_ip();
-        ip.and_then(|ip| self.remote_name.reverse(ip).map(str::to_owned)).unwrap_or_else(|| self.remote_host())
+        ip.and_then(|ip| self.remote_name.reverse(ip).map(str::to_owned))
+            .unwrap_or_else(|| self.remote_host())
     }
 
     /// True when what goes over the wire is encrypted. C: `ssl_in_use`.

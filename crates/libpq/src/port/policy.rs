@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use common::SqlState;
 use elog::{Result, fatal};
-use shmem::{Wake, WaitEvent};
+use shmem::{WaitEvent, Wake};
 
 /// What the connection waits to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,12 @@ pub trait WaitPolicy {
     ///
     /// # Errors
     /// Those of [`WaitPolicy::deadline_passed`].
-    fn wait(&mut self, socket: BorrowedFd<'_>, waiting_to: Direction, watch_postmaster: bool) -> Result<Waited> {
+    fn wait(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        waiting_to: Direction,
+        watch_postmaster: bool,
+    ) -> Result<Waited> {
         let (mut events, event) = match waiting_to {
             Direction::Read => (Wake::SOCKET_READABLE, WaitEvent::CLIENT_READ),
             Direction::Write => (Wake::SOCKET_WRITEABLE, WaitEvent::CLIENT_WRITE),

@@ -98,7 +98,11 @@ impl Port {
             self.to_send.sent += match &mut self.tls {
                 Some(session) => session.write(&self.socket, rest)?,
                 // MSG_NOSIGNAL: a client that left is an error here, not a SIGPIPE.
-                None => match socket::send(self.socket.as_raw_fd(), rest, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                None => match socket::send(
+                    self.socket.as_raw_fd(),
+                    rest,
+                    MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+                ) {
                     Err(Errno::EINTR) => 0,
                     Err(Errno::EAGAIN) => return Err(TryError::Blocked(Direction::Write)),
                     result => result?,

@@ -51,7 +51,7 @@ fn big_messages_pass() {
 #[test]
 fn a_length_word_alone_allocates_nothing() {
     let (mut port, mut client) = port_pair();
-    client.send(&[b'd']);
+    client.send(b"d");
     client.send(&(LARGE_MESSAGE_LIMIT as u32).to_be_bytes());
     client.send(&[0; 20_000]);
     client.close_write();
@@ -82,7 +82,10 @@ fn broken_streams_are_logged() {
     let (mut port, mut client) = port_pair();
     client.send(b"!");
     let error = port.read_message(&mut Vec::new(), &mut Patient).unwrap_err();
-    assert_eq!((error.severity, &*error.message), (elog::Severity::Fatal, "invalid frontend message type 33"));
+    assert_eq!(
+        (error.severity, &*error.message),
+        (elog::Severity::Fatal, "invalid frontend message type 33")
+    );
 }
 
 #[test]
@@ -97,7 +100,10 @@ fn a_client_that_left_is_reported_once() {
         (first, port.flush(&mut Patient).unwrap_err())
     });
     for error in [first, second] {
-        assert_eq!((error.sqlstate, &*error.message), (SqlState::CONNECTION_FAILURE, "connection to client lost"));
+        assert_eq!(
+            (error.sqlstate, &*error.message),
+            (SqlState::CONNECTION_FAILURE, "connection to client lost")
+        );
     }
     assert_eq!(log, ["could not send data to client: Broken pipe"]);
     assert!(port.is_lost());

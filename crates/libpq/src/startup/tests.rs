@@ -62,7 +62,8 @@ fn replication() {
     let of = |value: &str| session(format!("user\0u\0replication\0{value}\0\0").as_bytes());
     assert_eq!((of("true").replication, of("true").database), (Replication::Physical, String::new()));
     assert_eq!((of("database").replication, of("database").database), (Replication::Logical, "u".to_owned()));
-    for (value, expected) in [("off", Replication::No), ("0", Replication::No), ("T", Replication::Physical)] {
+    for (value, expected) in [("off", Replication::No), ("0", Replication::No), ("T", Replication::Physical)]
+    {
         assert_eq!(of(value).replication, expected);
     }
     check_fatal(
@@ -78,9 +79,8 @@ fn fatal_answers() {
     for body in [&b""[..], b"user\0a\0", b"user\0a\0\0\0", b"user\0", b"user", b"user\0a"] {
         check_fatal(&packet(PROTOCOL_LATEST, body), "08P01", layout);
     }
-    let version = |major, minor| {
-        format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0")
-    };
+    let version =
+        |major, minor| format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0");
     check_fatal(&packet(2 << 16, b""), "0A000", &version(2, 0));
     check_fatal(&packet(4 << 16 | 7, b"\0"), "0A000", &version(4, 7));
     check_fatal(

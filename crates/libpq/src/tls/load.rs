@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::SqlState;
-use elog::{PgError, Result, error, errno_text};
+use elog::{PgError, Result, errno_text, error};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -78,10 +78,7 @@ impl Files {
                 }
                 // Unless a line of pg_hba.conf asks for one, a client needs no certificate.
                 let verifier = verifier.allow_unauthenticated().build().map_err(|e| {
-                    config_error(format!(
-                        "could not load root certificate file \"{}\": {e}",
-                        file.display()
-                    ))
+                    config_error(format!("could not load root certificate file \"{}\": {e}", file.display()))
                 })?;
                 builder.with_client_cert_verifier(verifier)
             }
@@ -103,8 +100,9 @@ impl Files {
                 self.certificate.display()
             ))
         };
-        let chain = read_pem(&self.certificate, |file| rustls_pemfile::certs(file).collect::<io::Result<Vec<_>>>())
-            .map_err(failed)?;
+        let chain =
+            read_pem(&self.certificate, |file| rustls_pemfile::certs(file).collect::<io::Result<Vec<_>>>())
+                .map_err(failed)?;
         if chain.is_empty() { Err(failed("no start line".into())) } else { Ok(chain) }
     }
 
@@ -116,12 +114,10 @@ impl Files {
         let text = fs::read(&self.key).map_err(|e| failed(errno_text(&e)))?;
         match rustls_pemfile::private_key(&mut &text[..]) {
             Ok(Some(key)) => Ok(key),
-            _ if contains(&text, b"ENCRYPTED") => {
-                Err(config_error(format!(
-                    "private key file \"{}\" cannot be loaded because it requires a passphrase",
-                    self.key.display()
-                )))
-            }
+            _ if contains(&text, b"ENCRYPTED") => Err(config_error(format!(
+                "private key file \"{}\" cannot be loaded because it requires a passphrase",
+                self.key.display()
+            ))),
             Ok(None) => Err(failed("no start line".into())),
             Err(e) => Err(failed(e.to_string())),
         }
@@ -134,9 +130,8 @@ impl Files {
         let (min, max) = (rank(&self.min_version), rank(&self.max_version));
         let max = if max == 0 { ORDER.len() - 1 } else { max };
         if min > max {
-            return Err(config_error("could not set SSL protocol version range".into()).detail(
-                "\"ssl_min_protocol_version\" cannot be higher than \"ssl_max_protocol_version\".",
-            ));
+            return Err(config_error("could not set SSL protocol version range".into())
+                .detail("\"ssl_min_protocol_version\" cannot be higher than \"ssl_max_protocol_version\"."));
         }
         match (min, max) {
             (_, ..3) => Err(config_error(format!(
@@ -151,10 +146,12 @@ impl Files {
 }
 
 fn load_roots(file: &Path) -> Result<RootCertStore> {
-    let failed =
-        |why: String| config_error(format!("could not load root certificate file \"{}\": {why}", file.display()));
+    let failed = |why: String| {
+        config_error(format!("could not load root certificate file \"{}\": {why}", file.display()))
+    };
     let mut roots = RootCertStore::empty();
-    let found = read_pem(file, |file| rustls_pemfile::certs(file).collect::<io::Result<Vec<_>>>()).map_err(failed)?;
+    let found =
+        read_pem(file, |file| rustls_pemfile::certs(file).collect::<io::Result<Vec<_>>>()).map_err(failed)?;
     for certificate in found {
         roots.add(certificate).map_err(|e| failed(e.to_string()))?;
     }

@@ -2,15 +2,22 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
 
-use miscinit::child::PeerAddr;
+use common::Oid;
+use miscinit::child::{ClientSocket, PeerAddr};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::*;
+use crate::auth::{self, RolePassword, RoleSource};
+use crate::hba::{HbaFile, Rules};
+use crate::message::reply::{self, TransactionStatus};
 use crate::port::{Incoming, Port};
 use crate::startup::{Startup, process_startup_packet};
 use crate::testing::{Client, Patient, captured_log, port_pair, port_pair_from};
@@ -51,7 +58,8 @@ impl Certificates {
         let mut roots = RootCertStore::empty();
         roots.add(certs("root.crt").remove(0)).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let builder = builder.with_root_certificates(roots);
         if !with_certificate {
             return builder.with_no_client_auth();
@@ -183,7 +191,14 @@ fn bad_files_are_named() {
     check_load_error(&files, &certificates, "could not set SSL protocol version range");
     fs::set_permissions(&good.key, fs::Permissions::from_mode(0o640)).unwrap();
     check_load_error(&good, &certificates, "private key file \"DIR/server.key\" has group or world access");
-    assert!(good.load().unwrap_err().detail.as_ref().unwrap().starts_with("File must have permissions u=rw (0600)"));
+    assert!(
+        good.load()
+            .unwrap_err()
+            .detail
+            .as_ref()
+            .unwrap()
+            .starts_with("File must have permissions u=rw (0600)")
+    );
     fs::write(certificates.path("server.key"), "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
     fs::set_permissions(&good.key, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(good.load().unwrap_err().message.ends_with("because it requires a passphrase"));
@@ -207,11 +222,15 @@ fn a_failed_handshake_is_logged() {
     }
 }
 
+/// Two tests set what the whole process uses.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// The whole way through the start-up packet, also for the man in the middle who sends ahead.
 #[test]
 fn ssl_requests() {
     const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
     const STARTUP: &[u8] = b"\0\0\0\x10\0\x03\0\0user\0u\0\0";
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
     let certificates = Certificates::new();
     set_loaded(Some(Arc::new(certificates.files().load().unwrap())));
     let tcp = PeerAddr::Tcp("127.0.0.1:5555".parse().unwrap());
@@ -236,6 +255,145 @@ fn ssl_requests() {
             assert_eq!(result.unwrap_err().message, "received unencrypted data after SSL request");
         }
         client.join().unwrap();
+    }
+    set_loaded(None);
+}
+
+/// alice's password is `geheim`.
+struct Alice;
+
+impl RoleSource for Alice {
+    fn find(&self, role: &str) -> Result<Option<RolePassword>> {
+        let verifier = catalog::scram::ScramVerifier::derive(b"geheim", b"0123456789abcdef", 4096);
+        let password = Some(verifier.to_string());
+        Ok((role == "alice").then_some(RolePassword { password, valid_until: None }))
+    }
+    fn is_member(&self, role: &str, of: &str) -> Result<bool> {
+        Ok(role == of)
+    }
+}
+
+/// Serves one connection: whoever gets in is told its user name for each query.
+fn serve(listener: &TcpListener, hba: &str) -> Result<()> {
+    let (socket, peer) = listener.accept().unwrap();
+    let mut port = Port::new(ClientSocket { fd: socket.into(), peer: PeerAddr::Tcp(peer) });
+    let result = serve_session(&mut port, hba);
+    if let Err(error) = &result {
+        port.report(error);
+        port.flush(&mut Patient)?;
+    }
+    result
+}
+
+fn serve_session(port: &mut Port, hba: &str) -> Result<()> {
+    let Startup::Session(parameters) = process_startup_packet(port, &mut Patient)? else { return Ok(()) };
+    let hba = HbaFile::parse(Path::new("pg_hba.conf"), hba, true).0.unwrap();
+    let rules = Rules { hba: Arc::new(hba), ..Rules::default() };
+    let context = auth::Context {
+        parameters: &parameters,
+        rules: &rules,
+        roles: &Alice,
+        mock_nonce: &[7; 32],
+        log_connections: false,
+        md5_is_default: false,
+    };
+    if auth::authenticate(port, &context, &mut Patient)? == auth::Outcome::ClientLeft {
+        return Ok(());
+    }
+    reply::parameter_status(port.out(), "server_version", "15.20");
+    reply::ready_for_query(port.out(), TransactionStatus::Idle);
+    port.flush(&mut Patient)?;
+    let mut body = Vec::new();
+    while port.read_message(&mut body, &mut Patient)? == Incoming::Message(b'Q') {
+        let name = "current_user";
+        let (table, type_oid) = (Oid::INVALID, Oid(19));
+        let field = reply::Field { name, table, column: 0, type_oid, type_len: 64, typmod: -1, format: 0 };
+        reply::row_description(port.out(), [field].into_iter());
+        let mut row = reply::DataRow::begin(port.out(), 1);
+        row.text(&parameters.user);
+        row.finish();
+        reply::command_complete(port.out(), "SELECT 1");
+        reply::ready_for_query(port.out(), TransactionStatus::Idle);
+        port.flush(&mut Patient)?;
+    }
+    Ok(())
+}
+
+/// The real client, with everything it can check about us.
+#[test]
+fn psql_gets_in() {
+    if Command::new("psql").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: psql is not installed");
+        return;
+    }
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let certificates = Certificates::new();
+    set_loaded(Some(Arc::new(certificates.files().load().unwrap())));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dir = certificates.0.path().display();
+    let plus = "sslmode=verify-full host=localhost hostaddr=127.0.0.1 channel_binding=require";
+    let with_certificate = format!("sslmode=require sslcert={dir}/client.crt sslkey={dir}/client.key");
+    for (hba, options, password, expected) in [
+        ("hostssl all all all scram-sha-256", plus, "geheim", Ok(())),
+        ("hostssl all all all scram-sha-256", "sslmode=require channel_binding=disable", "geheim", Ok(())),
+        (
+            "hostssl all all all scram-sha-256",
+            "sslmode=require ssl_max_protocol_version=TLSv1.2",
+            "geheim",
+            Ok(()),
+        ),
+        ("host all all all scram-sha-256", "sslmode=disable", "geheim", Ok(())),
+        ("host all all all md5", "sslmode=disable", "geheim", Ok(())),
+        ("host all all all password", "sslmode=disable", "geheim", Ok(())),
+        ("hostssl all all all cert", &with_certificate, "", Ok(())),
+        ("hostssl all all all trust clientcert=verify-full", &with_certificate, "", Ok(())),
+        (
+            "hostssl all all all cert",
+            "sslmode=require sslcert=none",
+            "",
+            Err("connection requires a valid client certificate"),
+        ),
+        (
+            "host all all all scram-sha-256",
+            plus,
+            "wrong",
+            Err("password authentication failed for user \"alice\""),
+        ),
+        (
+            "hostnossl all all all trust",
+            "sslmode=require",
+            "",
+            Err(
+                "no pg_hba.conf entry for host \"127.0.0.1\", user \"alice\", database \"db\", SSL encryption",
+            ),
+        ),
+        (
+            "hostssl all all all trust",
+            "sslmode=disable",
+            "",
+            Err(
+                "no pg_hba.conf entry for host \"127.0.0.1\", user \"alice\", database \"db\", no encryption",
+            ),
+        ),
+    ] {
+        let host = if options.contains("host=") { "" } else { "host=127.0.0.1" };
+        let conninfo =
+            format!("{host} port={port} user=alice dbname=db sslrootcert={dir}/root.crt {options}");
+        let mut psql = Command::new("psql");
+        psql.args([&conninfo, "-XAtc", "select 1"]).env("PGPASSWORD", password);
+        let psql = std::thread::Builder::new().spawn(move || psql.output().unwrap()).unwrap();
+        let (result, _) = captured_log(|| serve(&listener, hba));
+        let output = psql.join().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        match (result, expected) {
+            (Ok(()), Ok(())) => assert_eq!(output.stdout, b"alice\n", "{hba} {options}: {said}"),
+            (Err(error), Err(text)) => {
+                assert_eq!(error.message, text, "{hba} {options}");
+                assert!(said.contains(text), "{said}");
+            }
+            (result, _) => panic!("{hba} {options}: {result:?}, {said}"),
+        }
     }
     set_loaded(None);
 }

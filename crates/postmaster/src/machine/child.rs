@@ -1,5 +1,6 @@
 //! The kinds of children as the state machine counts them, and how a child can end.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use common::BackendType;
@@ -215,7 +216,7 @@ impl fmt::Display for ChildExit {
 }
 
 /// What glibc's `strsignal` says, which is what PostgreSQL's log shows.
-fn signal_text(signal: i32) -> &'static str {
+fn signal_text(signal: i32) -> Cow<'static, str> {
     const TEXTS: [&str; 32] = [
         "Unknown signal 0",
         "Hangup",
@@ -250,5 +251,26 @@ fn signal_text(signal: i32) -> &'static str {
         "Power failure",
         "Bad system call",
     ];
-    usize::try_from(signal).ok().and_then(|i| TEXTS.get(i)).copied().unwrap_or("unrecognized signal")
+    match usize::try_from(signal) {
+        Ok(number) if number < TEXTS.len() => TEXTS[number].into(),
+        Ok(number @ FIRST_REAL_TIME..=64) => format!("Real-time signal {}", number - FIRST_REAL_TIME).into(),
+        Ok(_) | Err(_) => format!("Unknown signal {signal}").into(),
+    }
+}
+
+/// The C library keeps 32 and 33 for itself.
+const FIRST_REAL_TIME: usize = 34;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_texts_of_signals() {
+        let text = |signal| ChildExit::Signal(signal).to_string();
+        assert_eq!(text(9), "was terminated by signal 9: Killed");
+        assert_eq!(text(31), "was terminated by signal 31: Bad system call");
+        assert_eq!(text(35), "was terminated by signal 35: Real-time signal 1");
+        assert_eq!(text(99), "was terminated by signal 99: Unknown signal 99");
+    }
 }

@@ -151,12 +151,41 @@ impl Cluster {
         wait_for(&what, || (self.pid_file_line(8).as_deref() == Some(status)).then_some(()));
     }
 
-    /// Newest pid of a toy of that kind.
+    /// Pid of the toy of that kind in the present generation; it may take its time to be born.
+    #[track_caller]
     pub(crate) fn toy(&self, kind: &str) -> i32 {
+        let born = format!(" born {kind} ");
+        wait_for(&format!("{kind}:\n{}", self.log()), || {
+            let log = self.log();
+            let births: Vec<&str> = log.lines().filter(|line| line.contains(&born)).collect();
+            let expected = if kind == "logger" { 1 } else { self.generation().max(1) };
+            let last = births.last().filter(|_| births.len() >= expected)?;
+            last.split(' ').nth(1)?.parse().ok()
+        })
+    }
+
+    /// How often the cluster has become ready.
+    pub(crate) fn generation(&self) -> usize {
+        self.log().matches("database system is ready to accept connections").count()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_generation(&self, number: usize) {
+        let what = format!("generation {number}; log:\n{}", self.log());
+        wait_for(&what, || (self.generation() >= number).then_some(()));
+    }
+
+    /// Waits until all toys born so far have died.
+    #[track_caller]
+    pub(crate) fn wait_for_end_of_toys(&self) {
         let log = self.log();
-        let born = log.lines().rev().find(|line| line.contains(&format!(" born {kind} ")));
-        born.and_then(|line| line.split(' ').nth(1)?.parse().ok())
-            .unwrap_or_else(|| panic!("no {kind}:\n{log}"))
+        let pids =
+            log.lines().filter(|line| line.contains(" born ")).filter_map(|line| line.split(' ').nth(1));
+        let pids: Vec<i32> = pids.filter_map(|pid| pid.parse().ok()).collect();
+        wait_for("the toys' end", || {
+            reap_orphans();
+            pids.iter().all(|pid| kill(Pid::from_raw(*pid), None).is_err()).then_some(())
+        });
     }
 
     pub(crate) fn births(&self, kind: &str) -> usize {
@@ -180,25 +209,26 @@ impl Cluster {
         }
     }
 
+    /// All living processes that were born in this cluster.
+    fn processes(&self) -> Vec<i32> {
+        reap_orphans();
+        let needle = self.directory.path().as_os_str().as_encoded_bytes();
+        let ours = |pid: &i32| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environ.windows(needle.len()).any(|window| window == needle)
+        };
+        let entries = fs::read_dir("/proc").unwrap();
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(ours).collect()
+    }
+
     /// Nothing of a stopped cluster may be left: no process, no file, no shared memory.
     #[track_caller]
     pub(crate) fn check_nothing_left(&self) {
         for file in ["postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
             assert!(!self.path(file).exists(), "{file} is left");
         }
-        let ours = |pid: &str| {
-            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let needle = self.directory.path().as_os_str().as_encoded_bytes();
-            environ.windows(needle.len()).any(|window| window == needle)
-        };
-        let pids = || {
-            reap_orphans();
-            let all = fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().into_string().ok());
-            all.filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
-                .filter(|pid| ours(pid))
-                .collect::<Vec<_>>()
-        };
-        wait_for("the last process's end", || pids().is_empty().then_some(()));
+        wait_for("the last process's end", || self.processes().is_empty().then_some(()));
         let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
         let key =
             std::os::unix::fs::MetadataExt::ino(&fs::metadata(self.directory.path()).unwrap()).to_string();
@@ -208,6 +238,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    /// Whatever became of the scenario, no process is left: not even a toy logger, which by design outlives all.
     fn drop(&mut self) {
         if let Some(mut postmaster) = self.postmaster.take() {
             if std::thread::panicking() {
@@ -222,6 +253,13 @@ impl Drop for Cluster {
                 std::thread::yield_now();
             }
         }
+        wait_for("the last toy's end", || {
+            let left = self.processes();
+            for pid in &left {
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            left.is_empty().then_some(())
+        });
     }
 }
 

@@ -15,26 +15,30 @@ pub(crate) fn input(text: &str) -> Result<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("\\x") {
         return decode_hex(hex);
     }
-    let mut bytes = text.bytes();
+    let mut left = text.as_bytes();
     let mut out = Vec::with_capacity(text.len());
-    while let Some(b) = bytes.next() {
-        if b != b'\\' {
-            out.push(b);
-            continue;
-        }
-        match (bytes.next(), bytes.as_slice()) {
-            (Some(b'\\'), _) => out.push(b'\\'),
-            (Some(a @ b'0'..=b'3'), [b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
-                out.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
-                bytes.nth(1);
+    loop {
+        left = match left {
+            [] => break,
+            [b'\\', b'\\', rest @ ..] => {
+                out.push(b'\\');
+                rest
             }
-            _ => {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..] => {
+                out.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
+                rest
+            }
+            [b'\\', ..] => {
                 return Err(error!(
                     SqlState::INVALID_TEXT_REPRESENTATION,
                     "invalid input syntax for type bytea"
                 ));
             }
-        }
+            [b, rest @ ..] => {
+                out.push(*b);
+                rest
+            }
+        };
     }
     Ok(out)
 }

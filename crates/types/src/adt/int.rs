@@ -70,7 +70,7 @@ pub(crate) fn division_by_zero() -> PgError {
 }
 
 macro_rules! arithmetic {
-    ($($out:ty, $name:literal: $($a:ty, $b:ty => $pl:ident $mi:ident $mul:ident $div:ident;)*)*) => {$($(
+    ($($out:ty, $name:literal { $($a:ty, $b:ty => $pl:ident $mi:ident $mul:ident $div:ident;)* })*) => {$($(
         builtins! {
             fn $pl(a: $a, b: $b) -> $out {
                 <$out>::from(a).checked_add(<$out>::from(b)).ok_or_else(|| out_of_range($name))?
@@ -92,17 +92,21 @@ macro_rules! arithmetic {
 }
 
 arithmetic! {
-    i16, "smallint": i16, i16 => int2pl int2mi int2mul int2div;
-    i32, "integer":
+    i16, "smallint" {
+        i16, i16 => int2pl int2mi int2mul int2div;
+    }
+    i32, "integer" {
         i32, i32 => int4pl int4mi int4mul int4div;
         i16, i32 => int24pl int24mi int24mul int24div;
         i32, i16 => int42pl int42mi int42mul int42div;
-    i64, "bigint":
+    }
+    i64, "bigint" {
         i64, i64 => int8pl int8mi int8mul int8div;
         i64, i32 => int84pl int84mi int84mul int84div;
         i32, i64 => int48pl int48mi int48mul int48div;
         i64, i16 => int82pl int82mi int82mul int82div;
         i16, i64 => int28pl int28mi int28mul int28div;
+    }
 }
 
 macro_rules! one_width {

@@ -33,7 +33,6 @@ comparisons! {
 builtins! {
     fn text_name(text: &str) -> Name { truncate(text) }
     fn name_text(name: Name) -> Name { name }
-    fn name_bpchar(name: Name) -> Name { name }
     fn nameconcatoid(name: &str, oid: common::Oid) -> String {
         let suffix = format!("_{oid}");
         let room = MAX_BYTES - suffix.len();

@@ -167,7 +167,8 @@ builtins! {
     }
     fn xideq(a: Xid, b: Xid) -> bool { a == b }
     fn xidneq(a: Xid, b: Xid) -> bool { a != b }
-    fn xidtoint4_eq(a: Xid, b: i32) -> bool { a.0 == b as u32 }
+    fn xid_eq_int4(a: Xid, b: i32) -> bool { a.0 == b as u32 }
+    fn xid_ne_int4(a: Xid, b: i32) -> bool { a.0 != b as u32 }
     fn xid8toxid(a: Xid8) -> Xid { Xid(a.0 as u32) }
     fn pg_lsn_larger(a: Lsn, b: Lsn) -> Lsn { a.max(b) }
     fn pg_lsn_smaller(a: Lsn, b: Lsn) -> Lsn { a.min(b) }
@@ -179,7 +180,6 @@ builtins! {
     fn pg_lsn_mii(a: Lsn, bytes: &Numeric) -> Lsn { lsn_plus(a, bytes, true)? }
     fn pg_lsn_numeric_pl(bytes: &Numeric, a: Lsn) -> Lsn { lsn_plus(a, bytes, false)? }
     fn text_regclass(text: &str) -> Oid { Oid(reg_input(oid::REGCLASS, text)?) }
-    fn pg_lsn_from_numeric(bytes: &Numeric) -> Lsn { lsn_plus(Lsn(0), bytes, false)? }
     fn pg_format_type(ty: Option<Oid>, typmod: Option<i32>) -> Option<String> {
         ty.map(|ty| format_type(ty, typmod.unwrap_or(-1)))
     }

@@ -92,7 +92,10 @@ fn channel_binding() {
     continued(plus.step(Some(b"p=tls-server-end-point,,n=,r=abc")));
     let right = BASE64.encode(b"p=tls-server-end-point,,hash");
     let message = format!("c={right},r=abcN,p={}", BASE64.encode([0; 32]));
-    assert!(matches!(plus.step(Some(message.as_bytes())), Ok(Step::Failure(None))), "only the proof is wrong");
+    assert!(
+        matches!(plus.step(Some(message.as_bytes())), Ok(Step::Failure(None))),
+        "only the proof is wrong"
+    );
     let error = begin(b"SCRAM-SHA-256-PLUS").step(Some(b"p=tls-unique,,n=,r=abc")).err().unwrap();
     assert_eq!(&*error.message, "unsupported SCRAM channel-binding type \"tls-unique\"");
     let error = begin(b"SCRAM-SHA-256").step(Some(b"y,,n=,r=abc")).err().unwrap();

@@ -1,0 +1,5 @@
+//! Processes together: whole clusters started, stopped, reloaded, killed and fed nonsense.
+//!
+//! Where PostgreSQL 15 is installed, most of these run against it too: then what they expect is its behaviour.
+
+mod start_stop; // what a start writes and leaves, and what a stop takes away
