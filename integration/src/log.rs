@@ -8,8 +8,8 @@ use crate::Cluster;
 
 /// What changes from run to run, and the word for it.
 const VARYING: [(&str, &str); 9] = [
-    (r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ UTC \[\d+\] ", ""),
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? UTC", "TIME"),
+    (r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ (?:UTC|GMT) \[\d+\] ", ""),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? (UTC|GMT)", "TIME"),
     (r"\((PID:?) \d+\)", "($1 N)"),
     (r"(starting PostgreSQL 15)\..*", "$1"),
     (r"(checkpoint complete): .*", "$1"),

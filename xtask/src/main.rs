@@ -7,6 +7,7 @@ mod ps; // the processes as a tree
 mod run_cluster; // the README's first command
 mod setup; // what the tests need
 mod test; // the README's second command
+mod tidy; // the house rules
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Check the house rules: sizes, banned calls, documents that name only what exists.
+    Tidy {
+        /// Write what can be generated: the table of signals in ARCHITECTURE.md.
+        #[arg(long)]
+        fix: bool,
+    },
 }
 
 /// What a chore that failed says: one line a person can act on.
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Ps { data } => ps::run(data),
         Chore::Setup => setup::run(),
         Chore::Test { args } => test::run(&args),
+        Chore::Tidy { fix } => tidy::run(fix),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

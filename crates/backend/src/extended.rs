@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::{PgError, Result, error};
-use libpq::message::{Bind, Describable, Oid32List};
 use libpq::message::reply;
+use libpq::message::{Bind, Describable, Oid32List};
 use types::Datum;
 
 use crate::portal::{Portal, Prepared, Ran, describe_columns};

@@ -15,7 +15,7 @@ use parser::{RawStmt, Statement};
 use types::{Datum, oid};
 
 use crate::query::{Column, PreparedQuery, Running};
-use crate::session::Session;
+use crate::session::{Session, move_reports};
 use crate::utility::{self, Answer};
 
 /// What a prepared statement is.
@@ -169,6 +169,7 @@ impl Portal {
         }
         let limit = if max_rows == 0 { usize::MAX } else { max_rows };
         let mut sent = 0;
+        let mut text = String::new();
         let columns = prepared.columns.as_deref().unwrap_or_default();
         while sent < limit {
             let row = match &mut self.progress {
@@ -177,7 +178,7 @@ impl Portal {
                 Progress::Ready | Progress::Done => None,
             };
             let Some(row) = row else { return Ok(self.complete(&prepared, sent)) };
-            self.send_row(session, columns, &row)?;
+            self.send_row(session, columns, &row, &mut text)?;
             sent += 1;
         }
         Ok(Ran::Suspended)
@@ -206,13 +207,23 @@ impl Portal {
         })
     }
 
-    fn send_row(&self, session: &mut Session, columns: &[Column], row: &[Datum]) -> Result<()> {
+    /// `text` is a buffer to reuse from row to row.
+    fn send_row(
+        &self,
+        session: &mut Session,
+        columns: &[Column],
+        row: &[Datum],
+        text: &mut String,
+    ) -> Result<()> {
+        move_reports(&mut session.port);
         let mut data_row = DataRow::begin(session.port.out(), columns.len());
         for (index, (column, value)) in columns.iter().zip(row).enumerate() {
             if value.is_null() {
                 data_row.null();
             } else if self.format(index) == 0 {
-                data_row.with(|out| types::io::output(value, column.ty, out));
+                text.clear();
+                types::io::output(value, column.ty, text);
+                data_row.text(text);
             } else {
                 data_row.with(|out| types::io::send(value, column.ty, out))?;
             }

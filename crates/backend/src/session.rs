@@ -172,7 +172,7 @@ impl Session {
         self.disarm_statement_timer();
         let (state, title, status) = match self.transaction.status() {
             Status::Idle => {
-                self.transaction.report_statistics();
+                self.transaction.report_statistics(false);
                 (State::Idle, "idle", TransactionStatus::Idle)
             }
             Status::InBlock => (State::IdleInTransaction, "idle in transaction", TransactionStatus::InBlock),
@@ -296,7 +296,7 @@ impl Session {
     /// Ends the session.
     fn leave(&mut self, code: i32) -> ! {
         self.transaction.fail();
-        self.transaction.report_statistics();
+        self.transaction.report_statistics(true);
         if guc::vars::LOG_DISCONNECTIONS.get() {
             self.log_disconnection();
         }

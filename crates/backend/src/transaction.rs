@@ -21,7 +21,13 @@ pub(crate) struct SessionTransaction {
     /// Ended since the collector was told.
     commits: u32,
     rollbacks: u32,
+    /// When it was told, microseconds since 2000-01-01.
+    reported: i64,
 }
+
+/// A session that does many small transactions tells the collector of them together. C:
+/// `PGSTAT_STAT_INTERVAL`.
+const REPORT_INTERVAL_MICROS: i64 = 500_000;
 
 impl SessionTransaction {
     pub(crate) fn status(&self) -> Status {
@@ -141,11 +147,14 @@ impl SessionTransaction {
         }
     }
 
-    /// Tells the collector what ended since the last time. Called when the session is idle, and at its end.
-    pub(crate) fn report_statistics(&mut self) {
-        if self.commits == 0 && self.rollbacks == 0 {
+    /// Tells the collector what ended since the last time: when the session gets idle, but not each time,
+    /// and at its end in any case.
+    pub(crate) fn report_statistics(&mut self, at_end: bool) {
+        let nothing = self.commits == 0 && self.rollbacks == 0;
+        if nothing || !at_end && self.statement_start - self.reported < REPORT_INTERVAL_MICROS {
             return;
         }
+        self.reported = self.statement_start;
         let (commits, rollbacks) = (std::mem::take(&mut self.commits), std::mem::take(&mut self.rollbacks));
         let database = identity::get().database;
         pgstat::send(&pgstat::Message::Transactions { database, commits, rollbacks });

@@ -34,39 +34,108 @@ pub enum Node {
     /// `$n`, counted from 0.
     Param(usize),
     /// A slot of the frame at this depth.
-    Var { depth: usize, slot: usize },
+    Var {
+        depth: usize,
+        slot: usize,
+    },
     /// A call of a function or an operator.
-    Call { call: Rc<Resolved>, args: Vec<Expr> },
+    Call {
+        call: Rc<Resolved>,
+        args: Vec<Expr>,
+    },
     /// To this expression's type and modifier.
-    Coerce { arg: Box<Expr>, explicit: bool },
+    Coerce {
+        arg: Box<Expr>,
+        explicit: bool,
+    },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),
     /// `CASE WHEN condition THEN result ...`
-    Case { whens: Vec<(Expr, Expr)>, default: Option<Box<Expr>> },
+    Case {
+        whens: Vec<(Expr, Expr)>,
+        default: Option<Box<Expr>>,
+    },
     /// `CASE arg WHEN value ...`: the argument goes to a slot that the conditions read.
-    CaseArg { arg: Box<Expr>, depth: usize, slot: usize, case: Box<Expr> },
+    CaseArg {
+        arg: Box<Expr>,
+        depth: usize,
+        slot: usize,
+        case: Box<Expr>,
+    },
     Coalesce(Vec<Expr>),
-    MinMax { greatest: bool, args: Vec<Expr> },
+    MinMax {
+        greatest: bool,
+        args: Vec<Expr>,
+    },
     /// NULL if `equal` holds, else the first argument (brought to the result's type already).
-    NullIf { equal: Rc<Resolved>, left: Box<Expr>, right: Box<Expr>, result: Box<Expr> },
-    IsNull { arg: Box<Expr>, negated: bool },
-    IsBoolean { arg: Box<Expr>, value: Option<bool>, negated: bool },
+    NullIf {
+        equal: Rc<Resolved>,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        result: Box<Expr>,
+    },
+    IsNull {
+        arg: Box<Expr>,
+        negated: bool,
+    },
+    IsBoolean {
+        arg: Box<Expr>,
+        value: Option<bool>,
+        negated: bool,
+    },
     /// `equal` decides unless one side is NULL.
-    IsDistinct { equal: Rc<Resolved>, left: Box<Expr>, right: Box<Expr>, negated: bool },
+    IsDistinct {
+        equal: Rc<Resolved>,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        negated: bool,
+    },
     /// `left op ANY|ALL (array)`; `elem` is the array's element type.
-    OpArray { call: Rc<Resolved>, all: bool, left: Box<Expr>, right: Box<Expr> },
+    OpArray {
+        call: Rc<Resolved>,
+        all: bool,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// An array of these elements, or, if `nested`, of these arrays.
-    Array { elem: Oid, items: Vec<Expr>, nested: bool },
-    Row { fields: Vec<Expr>, names: Vec<Rc<str>> },
+    Array {
+        elem: Oid,
+        items: Vec<Expr>,
+        nested: bool,
+    },
+    Row {
+        fields: Vec<Expr>,
+        names: Vec<Rc<str>>,
+    },
     /// Comparison of two rows, column by column.
-    RowCompare { op: RowOp, pairs: Vec<(Expr, Expr)>, equal: Vec<Rc<Resolved>>, less: Vec<Rc<Resolved>> },
-    Subscript { arg: Box<Expr>, indexes: Vec<Expr> },
-    Slice { arg: Box<Expr>, bounds: Vec<(Option<Expr>, Option<Expr>)> },
-    Field { arg: Box<Expr>, index: usize },
-    ValueFunction { function: ValueFunction, typmod: i32 },
+    RowCompare {
+        op: RowOp,
+        pairs: Vec<(Expr, Expr)>,
+        equal: Vec<Rc<Resolved>>,
+        less: Vec<Rc<Resolved>>,
+    },
+    Subscript {
+        arg: Box<Expr>,
+        indexes: Vec<Expr>,
+    },
+    Slice {
+        arg: Box<Expr>,
+        bounds: Vec<(Option<Expr>, Option<Expr>)>,
+    },
+    Field {
+        arg: Box<Expr>,
+        index: usize,
+    },
+    ValueFunction {
+        function: ValueFunction,
+        typmod: i32,
+    },
     /// A query as a value; the index of its plan in the statement.
-    Sublink { plan: usize, kind: SublinkKind },
+    Sublink {
+        plan: usize,
+        kind: SublinkKind,
+    },
 }
 
 /// How a comparison of rows works.
@@ -87,9 +156,16 @@ pub enum RowOp {
 pub enum SublinkKind {
     Exists,
     Scalar,
-    Array { elem: Oid },
+    Array {
+        elem: Oid,
+    },
     /// `test op ANY|ALL (query)`: the row goes to the slots from `slot` on, where `condition` reads it.
-    Quantified { all: bool, depth: usize, slot: usize, condition: Box<Expr> },
+    Quantified {
+        all: bool,
+        depth: usize,
+        slot: usize,
+        condition: Box<Expr>,
+    },
 }
 
 impl Expr {
@@ -246,10 +322,9 @@ impl Node {
             (Node::MinMax { greatest: a, .. }, Node::MinMax { greatest: b, .. }) => a == b,
             (Node::Case { default: a, .. }, Node::Case { default: b, .. }) => a.is_some() == b.is_some(),
             (Node::IsNull { negated: a, .. }, Node::IsNull { negated: b, .. }) => a == b,
-            (
-                Node::IsBoolean { value: a, negated: b, .. },
-                Node::IsBoolean { value: c, negated: d, .. },
-            ) => (a, b) == (c, d),
+            (Node::IsBoolean { value: a, negated: b, .. }, Node::IsBoolean { value: c, negated: d, .. }) => {
+                (a, b) == (c, d)
+            }
             (
                 Node::IsDistinct { equal: a, negated: b, .. },
                 Node::IsDistinct { equal: c, negated: d, .. },

@@ -1,1 +1,48 @@
 //! Turns a statement into a plan and the plan into rows.
+//!
+//! Three steps: [`analyze`] finds out what every name means and which type every expression has; [`plan`] makes
+//! the result something that can be run; [`Plan::start`] begins a run, and [`Execution::next`] returns its rows
+//! one by one, so that a portal can stop after any of them and go on later.
+//!
+//! ```no_run
+//! # fn example(env: &dyn executor::Env, session: &types::fmgr::Session<'_>) -> elog::Result<()> {
+//! let source = "SELECT g * 2 AS double FROM generate_series(1, 3) g";
+//! let statements = parser::parse(source)?;
+//! let analyzed = executor::analyze(&statements[0], source, executor::ParamTypes::Fixed(&[]), env)?;
+//! let mut execution = executor::plan(analyzed).start(Vec::new());
+//! while let Some(row) = execution.next(session)? {
+//!     println!("{row:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Invariants:
+//! - Ex1  Every loop over rows asks `Session::check_interrupts`.
+//! - Ex2  While a query runs, its frame is in the statement's list of frames at the query's depth; between two of
+//!   its rows the frame is its own again.
+//! - Ex3  A value's `Datum` variant is the one its expression's type has: `analyze` puts a coercion wherever
+//!   types differ.
+//!
+//! C counterpart: src/backend/parser/{analyze,parse_*}.c and src/backend/executor.
+
+#![forbid(unsafe_code)]
+
+mod env; // 1. what it can ask about the session
+pub mod expr; // 2. expressions and queries with all names settled
+pub mod query;
+
+mod analyze; // 3. from names to meanings
+mod exec; // 4. from meanings to rows
+mod explain; // 5. how it would be run
+
+#[cfg(test)]
+mod tests;
+
+pub use analyze::{
+    ParamTypes, analyze, analyze_arguments, analyze_statement, not_supported, resolve_type_name,
+};
+pub use env::{Env, RelationScan, RelationSource, VirtualRelation};
+pub use exec::{Execution, Plan, Row, plan};
+pub use explain::{ExplainOptions, explain};
+pub use query::{Analyzed, Column};

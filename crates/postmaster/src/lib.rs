@@ -24,15 +24,23 @@
 
 pub mod machine; // 1. what is to be done
 
-mod children; // 4. who lives, by pid
 mod config; // 2. what the program contributes
-mod exit; // 6. what is let go of, in which order
-pub mod launch; // 5. the one fork
-mod listen; // 5. sockets
+
 mod postmaster_main; // 3. the start
-mod server_loop; // 4. the loop
-mod signals;
-mod timers;
+
+mod server_loop; // 4. the loop, and what each action means
+
+pub mod launch; // 5. the one fork
+
+mod children; // 6. who lives, by pid
+
+mod listen; // 7. sockets
+
+mod signals; // 8. signals as input
+
+mod timers; // 9. clocks
+
+mod exit; // 10. what is let go of, in which order
 
 pub use config::{ChildTable, Hooks, PostmasterConfig};
 pub use postmaster_main::postmaster_main;

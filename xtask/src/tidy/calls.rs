@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::source::{Kind, Source};
+use super::lexer::Kind;
+use super::source::Source;
 
 /// A call that must not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +139,7 @@ pub(crate) fn test_files(sources: &[Source<'_>]) -> HashSet<String> {
         let in_tests_folder = path.split('/').nth(2) == Some("tests") || path.starts_with("integration/");
         in_tests_folder
             || modules.iter().any(|module| {
-                path.strip_prefix(module.as_str())
-                    .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+                path.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
             })
     };
     sources.iter().map(|source| source.path).filter(|path| is_test(path)).map(str::to_owned).collect()
@@ -187,7 +187,11 @@ mod tests {
         check(LIB, "#[allow(clippy::disallowed_methods)] fn a() { fs::rename(a, b) }", &["fs::rename"]);
         let reason = "#[allow(clippy::disallowed_methods, reason = \"it can\")]";
         check(LIB, &format!("{reason} fn a() {{ fs::rename(a, b) }}"), &[]);
-        check(LIB, &format!("fn a() {{ {reason} let x = fs::rename(a, b); fs::rename(b, a) }}"), &["fs::rename"]);
+        check(
+            LIB,
+            &format!("fn a() {{ {reason} let x = fs::rename(a, b); fs::rename(b, a) }}"),
+            &["fs::rename"],
+        );
         check("crates/common/src/file.rs", "fn a() { std::fs::rename(a, b) }", &[]);
     }
 
@@ -195,7 +199,11 @@ mod tests {
     fn nobody_sleeps() {
         check(LIB, "fn a() { std::thread::sleep(SECOND); }", &["thread::sleep"]);
         check("crates/a/tests/b.rs", "use std::thread::{self, sleep}; ", &["thread::sleep"]);
-        check("integration/tests/b.rs", "fn a() { thread::sleep(x); thread::sleep(x) }", &["thread::sleep"; 2]);
+        check(
+            "integration/tests/b.rs",
+            "fn a() { thread::sleep(x); thread::sleep(x) }",
+            &["thread::sleep"; 2],
+        );
         check(LIB, "// thread::sleep\nfn a() { \"thread::sleep()\"; sleep() }", &[]);
     }
 

@@ -13,11 +13,12 @@
 
 mod calls; // which calls are banned, and where they are not
 mod documents; // what Markdown files promise
+mod lexer; // Rust as tokens
 mod limits; // sizes, and the exceptions from them
 mod markdown; // lines, code spans, links, tables
 mod readme_table; // from C to Rust
 mod signals; // the generated table
-mod source; // Rust files as tokens
+mod source; // what rules ask of a Rust file
 mod text; // rules that need no tokens
 mod tree; // the files
 mod unsafe_code; // permission and reason

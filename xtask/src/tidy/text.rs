@@ -19,7 +19,11 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             for (first, second) in MACHINE_PATHS {
                 let folder = format!("{first}{second}");
                 if holds_path(line, &folder) {
-                    findings.push(Finding::new(path, number, format!("names {folder}, which is one machine's")));
+                    findings.push(Finding::new(
+                        path,
+                        number,
+                        format!("names {folder}, which is one machine's"),
+                    ));
                 }
             }
         }

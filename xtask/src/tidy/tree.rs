@@ -109,7 +109,7 @@ mod tests {
         for path in ["crates/a/src/lib.rs", "crates/a/src", "crates/a/", "crates/*", "b.rs"] {
             assert!(tree.exists(path), "{path}");
         }
-        for path in ["crates/b", "crates/a/src/li", "c*"].map(|p| if p == "c*" { "x*" } else { p }) {
+        for path in ["crates/b", "crates/a/src/li", "x*"] {
             assert!(!tree.exists(path), "{path}");
         }
         assert_eq!(tree.crates().collect::<Vec<_>>(), ["a"]);

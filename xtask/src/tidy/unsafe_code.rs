@@ -1,7 +1,8 @@
 //! `unsafe` only in crates (or single files) that open with permission for it, and with a reason at each place.
 
 use super::Finding;
-use super::source::{Kind, Source};
+use super::lexer::Kind;
+use super::source::Source;
 
 /// How far above its place a reason may begin, unless comments fill the space between.
 const REASON_LINES: usize = 5;
@@ -19,13 +20,18 @@ pub(crate) fn check(sources: &[Source<'_>]) -> Vec<Finding> {
         for at in places {
             let line = source.tokens[at].line;
             if !is_permitted {
-                let message = "`unsafe`, but neither this file nor one above it opens with #![allow(unsafe_code)]";
+                let message =
+                    "`unsafe`, but neither this file nor one above it opens with #![allow(unsafe_code)]";
                 findings.push(Finding::new(source.path, line, message));
             }
-            let needs_reason =
-                matches!(source.kind(at + 1), Some(Kind::Open('{', _))) || source.word(at + 1) == Some("impl");
+            let needs_reason = matches!(source.kind(at + 1), Some(Kind::Open('{', _)))
+                || source.word(at + 1) == Some("impl");
             if needs_reason && !has_reason(source, line) {
-                findings.push(Finding::new(source.path, line, "`unsafe` without a `SAFETY:` comment above it"));
+                findings.push(Finding::new(
+                    source.path,
+                    line,
+                    "`unsafe` without a `SAFETY:` comment above it",
+                ));
             }
         }
     }
@@ -71,12 +77,21 @@ mod tests {
     #[test]
     fn permission_comes_from_above() {
         let block = "// SAFETY: a test.\nfn a() { unsafe { b() } }";
-        check_files(&[("crates/a/src/lib.rs", ""), ("crates/a/src/b.rs", block)], &[("crates/a/src/b.rs", 2)]);
+        check_files(
+            &[("crates/a/src/lib.rs", ""), ("crates/a/src/b.rs", block)],
+            &[("crates/a/src/b.rs", 2)],
+        );
         check_files(&[("crates/a/src/lib.rs", PERMISSION), ("crates/a/src/b/c.rs", block)], &[]);
         check_files(&[("crates/a/src/b.rs", PERMISSION), ("crates/a/src/b/c.rs", block)], &[]);
         check_files(&[("crates/a/tests/t/main.rs", PERMISSION), ("crates/a/tests/t/c.rs", block)], &[]);
-        check_files(&[("crates/b/src/lib.rs", PERMISSION), ("crates/a/src/b.rs", block)], &[("crates/a/src/b.rs", 2)]);
-        check_files(&[("crates/a/src/lib.rs", "#![deny(unsafe_code)]\n// unsafe\nfn a() { \"unsafe\" }")], &[]);
+        check_files(
+            &[("crates/b/src/lib.rs", PERMISSION), ("crates/a/src/b.rs", block)],
+            &[("crates/a/src/b.rs", 2)],
+        );
+        check_files(
+            &[("crates/a/src/lib.rs", "#![deny(unsafe_code)]\n// unsafe\nfn a() { \"unsafe\" }")],
+            &[],
+        );
     }
 
     #[track_caller]

@@ -29,7 +29,9 @@ impl Analyzer<'_> {
             if keys.iter().any(|(known, _)| known.same(&expr)) {
                 continue;
             }
-            if let Some(loc) = self.computed_slot(&expr, depth, &calls.iter().map(|c| c.slot).collect::<Vec<_>>()) {
+            if let Some(loc) =
+                self.computed_slot(&expr, depth, &calls.iter().map(|c| c.slot).collect::<Vec<_>>())
+            {
                 let message = "aggregate functions are not allowed in GROUP BY";
                 return Err(self.error(SqlState::GROUPING_ERROR, loc, message));
             }

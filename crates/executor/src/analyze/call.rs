@@ -183,8 +183,10 @@ impl Analyzer<'_> {
         let (clause, in_aggregate, conditional) = (scope.clause, scope.in_aggregate, scope.conditional);
         let refuse = |message: String| self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, message);
         if in_aggregate {
-            return Err(refuse("aggregate function calls cannot contain set-returning function calls".into())
-                .hint("You might be able to move the set-returning function into a LATERAL FROM item."));
+            return Err(refuse(
+                "aggregate function calls cannot contain set-returning function calls".into(),
+            )
+            .hint("You might be able to move the set-returning function into a LATERAL FROM item."));
         }
         if let Some(what) = conditional {
             return Err(refuse(format!("set-returning functions are not allowed in {what}"))

@@ -91,8 +91,7 @@ impl Analyzer<'_> {
                 return match usize::try_from(*position) {
                     Ok(n) if (1..=visible).contains(&n) => Ok(n - 1),
                     _ => {
-                        let message =
-                            format!("{} position {position} is not in select list", clause.words());
+                        let message = format!("{} position {position} is not in select list", clause.words());
                         Err(self.error(SqlState::INVALID_COLUMN_REFERENCE, expr.loc, message))
                     }
                 };
@@ -156,8 +155,7 @@ impl Analyzer<'_> {
             },
         };
         if !is_orderable(ty) {
-            let message =
-                format!("could not identify an ordering operator for type {}", format_type(ty, -1));
+            let message = format!("could not identify an ordering operator for type {}", format_type(ty, -1));
             let e = self.error(SqlState::UNDEFINED_FUNCTION, loc, message);
             return Err(e.hint("Use an explicit ordering operator or modify the query."));
         }
@@ -269,7 +267,9 @@ impl Analyzer<'_> {
                 let e = self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, message);
                 return Err(e
                     .detail("Only result column names can be used, not expressions or functions.")
-                    .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause."));
+                    .hint(
+                        "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
+                    ));
             };
             order.push(self.sort_key(sort, column, columns[column].ty)?);
         }

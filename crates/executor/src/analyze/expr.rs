@@ -161,11 +161,8 @@ impl Analyzer<'_> {
                 Ok(expr)
             }
             None => {
-                let message = format!(
-                    "cannot cast type {} to {}",
-                    format_type(from, -1),
-                    format_type(ty, -1)
-                );
+                let message =
+                    format!("cannot cast type {} to {}", format_type(from, -1), format_type(ty, -1));
                 Err(self.error(SqlState::CANNOT_COERCE, cast.loc, message))
             }
         }
@@ -211,22 +208,12 @@ impl Analyzer<'_> {
         // The result is the first argument as it was, unless it had no type of its own.
         let result = if unknown { left.clone() } else { original };
         let (ty, typmod) = (result.ty, result.typmod);
-        let node = Node::NullIf {
-            equal,
-            left: Box::new(left),
-            right: Box::new(right),
-            result: Box::new(result),
-        };
+        let node =
+            Node::NullIf { equal, left: Box::new(left), right: Box::new(right), result: Box::new(result) };
         Ok(Expr { ty, typmod, loc, node })
     }
 
-    fn is_distinct(
-        &mut self,
-        left: &AstExpr,
-        right: &AstExpr,
-        negated: bool,
-        loc: u32,
-    ) -> Result<Expr> {
+    fn is_distinct(&mut self, left: &AstExpr, right: &AstExpr, negated: bool, loc: u32) -> Result<Expr> {
         let left = self.expr(left)?;
         let right = self.expr(right)?;
         let start = left.loc;
@@ -243,13 +230,7 @@ impl Analyzer<'_> {
     }
 
     /// C: `transformAExprIn`.
-    fn in_list(
-        &mut self,
-        left: &AstExpr,
-        list: &[AstExpr],
-        negated: bool,
-        loc: u32,
-    ) -> Result<Expr> {
+    fn in_list(&mut self, left: &AstExpr, list: &[AstExpr], negated: bool, loc: u32) -> Result<Expr> {
         let op = vec![if negated { "<>" } else { "=" }.to_string()];
         let is_row = |e: &AstExpr| matches!(e.kind, ExprKind::Row { .. });
         if !is_row(left) && list.len() > 1 {
@@ -436,11 +417,7 @@ impl Analyzer<'_> {
         let nested = nested || list.first().is_some_and(|e| element_type_of(e.ty).is_valid());
         let target = if wanted.is_valid() { element_type_of(wanted) } else { Oid::INVALID };
         if list.is_empty() && !wanted.is_valid() {
-            let e = self.error(
-                SqlState::INDETERMINATE_DATATYPE,
-                loc,
-                "cannot determine type of empty array",
-            );
+            let e = self.error(SqlState::INDETERMINATE_DATATYPE, loc, "cannot determine type of empty array");
             return Err(e.hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
         }
         let item_type = match (nested, wanted.is_valid()) {
@@ -552,8 +529,7 @@ impl Analyzer<'_> {
         let base = element_type_of(value.ty);
         let base = if base.is_valid() { base } else { value.ty };
         if !matches!(base, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME) {
-            let message =
-                format!("collations are not supported by type {}", format_type(value.ty, -1));
+            let message = format!("collations are not supported by type {}", format_type(value.ty, -1));
             return Err(self.error(SqlState::DATATYPE_MISMATCH, loc, message));
         }
         let name = collation.last().map_or("", String::as_str);
@@ -581,11 +557,7 @@ impl Analyzer<'_> {
                     other => value_function_name(other),
                 };
                 let call = resolve_function(self.env.registry(), name, &[]).map_err(|e| self.at(e, loc))?;
-                return Ok(Expr::new(
-                    call.ret,
-                    loc,
-                    Node::Call { call: Rc::new(call), args: Vec::new() },
-                ));
+                return Ok(Expr::new(call.ret, loc, Node::Call { call: Rc::new(call), args: Vec::new() }));
             }
         };
         let typmod = typmod.min(6);

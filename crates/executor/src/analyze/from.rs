@@ -120,8 +120,11 @@ impl Analyzer<'_> {
             return self.cte_item(name, id, working, alias);
         }
         let found = self.relation(relation)?;
-        let columns: Vec<Column> =
-            found.columns.iter().map(|(name, ty)| Column { name: name.clone(), ty: *ty, typmod: -1 }).collect();
+        let columns: Vec<Column> = found
+            .columns
+            .iter()
+            .map(|(name, ty)| Column { name: name.clone(), ty: *ty, typmod: -1 })
+            .collect();
         let name = relation.name.last().cloned().unwrap_or_default();
         let shown = alias.map_or_else(|| name.clone(), |a| a.name.clone());
         let (base, slots, entries) = self.enter(name, alias, &columns, false)?;
@@ -166,8 +169,7 @@ impl Analyzer<'_> {
         self.reach = self.reach.min(outer_reach);
         let columns = query.columns.clone();
         let (base, slots, entries) = self.enter(alias.name.clone(), Some(alias), &columns, false)?;
-        let from =
-            From::Subquery { alias: alias.name.clone(), base, query: Rc::new(query), lateral };
+        let from = From::Subquery { alias: alias.name.clone(), base, query: Rc::new(query), lateral };
         Ok(Item { from, slots, entries })
     }
 
@@ -267,11 +269,8 @@ impl Analyzer<'_> {
         right.from.for_each_expr(&mut |expr| lateral |= reads_slots(expr, depth, &slots));
         lateral |= is_lateral(&right.from);
         if lateral && matches!(kind, JoinKind::Right | JoinKind::Full) {
-            return Err(error!(
-                SqlState::INVALID_COLUMN_REFERENCE,
-                "invalid reference to FROM-clause entry"
-            )
-            .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
+            return Err(error!(SqlState::INVALID_COLUMN_REFERENCE, "invalid reference to FROM-clause entry")
+                .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
         }
         let slots = left.slots.start..right.slots.end;
         let entries = left.entries.start..right.entries.end;

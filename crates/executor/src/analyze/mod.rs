@@ -179,7 +179,11 @@ impl<'a> Analyzer<'a> {
         };
         self.env.lookup(schema.map(String::as_str), name).ok_or_else(|| {
             let shown = schema.map_or_else(|| name.clone(), |schema| format!("{schema}.{name}"));
-            self.error(SqlState::UNDEFINED_TABLE, relation.loc, format!("relation \"{shown}\" does not exist"))
+            self.error(
+                SqlState::UNDEFINED_TABLE,
+                relation.loc,
+                format!("relation \"{shown}\" does not exist"),
+            )
         })
     }
 

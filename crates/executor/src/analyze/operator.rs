@@ -47,9 +47,7 @@ impl Analyzer<'_> {
         // Only pg_catalog has operators; elsewhere one with an impossible name is looked for in vain.
         let found = match schema.is_none_or(|s| s == "pg_catalog") {
             true => resolve_operator(self.env.registry(), symbol, left.map(|l| l.ty), right.ty),
-            false => {
-                resolve_operator(self.env.registry(), &name.join("."), left.map(|l| l.ty), right.ty)
-            }
+            false => resolve_operator(self.env.registry(), &name.join("."), left.map(|l| l.ty), right.ty),
         };
         found.map(|op| op.call).map_err(|e| self.at(e, loc))
     }
@@ -107,7 +105,9 @@ impl Analyzer<'_> {
                     other.unwrap_or_default()
                 );
                 let e = self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, message);
-                return Err(e.hint("Row comparison operators must be associated with btree operator families."));
+                return Err(
+                    e.hint("Row comparison operators must be associated with btree operator families.")
+                );
             }
         };
         let ordered = !matches!(op, RowOp::Equal | RowOp::NotEqual);

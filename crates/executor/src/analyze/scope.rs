@@ -317,8 +317,7 @@ impl Analyzer<'_> {
 }
 
 fn find_bare(items: &[ScopeItem], column: &str) -> Found<Expr> {
-    let mut matching =
-        items.iter().filter(|i| i.bare).flat_map(|i| &i.columns).filter(|c| c.name == column);
+    let mut matching = items.iter().filter(|i| i.bare).flat_map(|i| &i.columns).filter(|c| c.name == column);
     match (matching.next(), matching.next()) {
         (Some(found), None) => Found::Yes(found.expr.clone()),
         (Some(_), Some(_)) => Found::Ambiguous,

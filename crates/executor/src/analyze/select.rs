@@ -6,9 +6,7 @@ use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::Result;
-use parser::ast::{
-    Expr as AstExpr, ExprKind, Indirection, SelectBody, SelectStmt, SimpleSelect, Target,
-};
+use parser::ast::{Expr as AstExpr, ExprKind, Indirection, SelectBody, SelectStmt, SimpleSelect, Target};
 use parser::start_of;
 use types::cast::Context;
 use types::{format_type, oid};
@@ -90,7 +88,8 @@ impl Analyzer<'_> {
         let mut targets = self.target_list(&simple.targets)?;
         let filter = self.condition(simple.where_clause.as_ref(), Clause::Where)?;
         let mut having = self.condition(simple.having.as_ref(), Clause::Having)?;
-        let Sorted { order, group, distinct } = self.sort_clauses(simple, stmt, &mut targets, keep_unknown)?;
+        let Sorted { order, group, distinct } =
+            self.sort_clauses(simple, stmt, &mut targets, keep_unknown)?;
         let (limit, offset) = self.limit_clauses(stmt)?;
         if !keep_unknown {
             for target in &mut targets {
@@ -172,8 +171,7 @@ impl Analyzer<'_> {
         let value = self.clause_expr(arg, Clause::Targets)?;
         let fields = self.record_fields(&value);
         if fields.is_empty() {
-            let message =
-                format!("type {} is not composite", format_type(value.ty, -1));
+            let message = format!("type {} is not composite", format_type(value.ty, -1));
             return Err(self.error(SqlState::WRONG_OBJECT_TYPE, value.loc, message));
         }
         let column = |(index, (name, ty)): (usize, (String, Oid))| {
@@ -202,11 +200,8 @@ impl Analyzer<'_> {
         for i in 0..width {
             let cells: Vec<&Expr> = analyzed.iter().map(|row| &row[i]).collect();
             let all_unknown = cells.iter().all(|c| c.ty == oid::UNKNOWN);
-            let ty = if all_unknown && keep_unknown {
-                oid::UNKNOWN
-            } else {
-                self.common_type(&cells, "VALUES")?
-            };
+            let ty =
+                if all_unknown && keep_unknown { oid::UNKNOWN } else { self.common_type(&cells, "VALUES")? };
             let typmod = Self::common_typmod(&cells, ty);
             for row in &mut analyzed {
                 if ty != oid::UNKNOWN {

@@ -77,7 +77,8 @@ impl Analyzer<'_> {
         if query.columns[column].ty == ty {
             return Ok(());
         }
-        let sorted_by = |q: &Query| q.distinct.is_some() || q.order.iter().any(|k| k.column == column);
+        let is_key = query.distinct.is_some() || query.order.iter().any(|k| k.column == column);
+        let in_place = !is_key || query.columns[column].ty == oid::UNKNOWN;
         match &mut query.body {
             Body::Values(rows) if query.order.is_empty() => {
                 for row in Rc::make_mut(rows) {
@@ -85,12 +86,10 @@ impl Analyzer<'_> {
                     row[column] = self.coerce(cell, ty, -1, Context::Implicit)?;
                 }
             }
-            Body::Select(_) if !sorted_by(query) || query.columns[column].ty == oid::UNKNOWN => {
-                if let Body::Select(select) = &mut query.body {
-                    let select = Rc::make_mut(select);
-                    let target = std::mem::replace(&mut select.targets[column], placeholder());
-                    select.targets[column] = self.coerce(target, ty, -1, Context::Implicit)?;
-                }
+            Body::Select(select) if in_place => {
+                let select = Rc::make_mut(select);
+                let target = std::mem::replace(&mut select.targets[column], placeholder());
+                select.targets[column] = self.coerce(target, ty, -1, Context::Implicit)?;
                 for key in query.distinct.iter_mut().flatten().chain(&mut query.order) {
                     if key.column == column {
                         key.ty = ty;
@@ -137,7 +136,9 @@ fn output(query: &Query, column: usize) -> Expr {
     let Column { ty, typmod, .. } = query.columns[column];
     let mut expr = match &query.body {
         Body::Select(select) => Expr { loc: select.targets[column].loc, ..var(ty, typmod, 0, 0) },
-        Body::Values(rows) => Expr { loc: rows.first().map_or(0, |r| r[column].loc), ..var(ty, typmod, 0, 0) },
+        Body::Values(rows) => {
+            Expr { loc: rows.first().map_or(0, |r| r[column].loc), ..var(ty, typmod, 0, 0) }
+        }
         Body::SetOp(set) => output(&set.left, column),
     };
     (expr.ty, expr.typmod) = (ty, typmod);

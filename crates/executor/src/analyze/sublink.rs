@@ -33,7 +33,8 @@ impl Analyzer<'_> {
                 let elem = query.columns[0].ty;
                 let array = array_type_of(elem);
                 if !array.is_valid() {
-                    let message = format!("could not find array type for data type {}", format_type(elem, -1));
+                    let message =
+                        format!("could not find array type for data type {}", format_type(elem, -1));
                     return Err(self.error(SqlState::UNDEFINED_OBJECT, loc, message));
                 }
                 Ok(Expr::new(array, loc, Node::Sublink { plan, kind: SublinkKind::Array { elem } }))

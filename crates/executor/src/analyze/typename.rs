@@ -93,10 +93,7 @@ fn invalid() -> PgError {
 fn length(values: &[i32], name: &str) -> Result<i32> {
     let [n] = *values else { return Err(invalid()) };
     if n < 1 {
-        return Err(error!(
-            SqlState::INVALID_PARAMETER_VALUE,
-            "length for type {name} must be at least 1"
-        ));
+        return Err(error!(SqlState::INVALID_PARAMETER_VALUE, "length for type {name} must be at least 1"));
     }
     if n > MAX_CHARACTERS {
         return Err(error!(
@@ -111,10 +108,7 @@ fn length(values: &[i32], name: &str) -> Result<i32> {
 fn bits(values: &[i32], name: &str) -> Result<i32> {
     let [n] = *values else { return Err(invalid()) };
     if n < 1 {
-        return Err(error!(
-            SqlState::INVALID_PARAMETER_VALUE,
-            "length for type {name} must be at least 1"
-        ));
+        return Err(error!(SqlState::INVALID_PARAMETER_VALUE, "length for type {name} must be at least 1"));
     }
     Ok(n)
 }

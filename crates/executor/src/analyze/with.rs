@@ -122,8 +122,8 @@ impl Analyzer<'_> {
         column: &Column,
     ) -> Result<()> {
         let types = [column.ty, again.columns[index].ty];
-        let overall = types::parse_func::select_common_type(&types, "UNION")
-            .map_err(|e| self.at(e, cte.loc))?;
+        let overall =
+            types::parse_func::select_common_type(&types, "UNION").map_err(|e| self.at(e, cte.loc))?;
         if overall != column.ty {
             let message = format!(
                 "recursive query \"{}\" column {} has type {} in non-recursive term but type {} overall",

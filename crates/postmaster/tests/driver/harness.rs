@@ -175,17 +175,10 @@ impl Cluster {
         wait_for(&what, || (self.generation() >= number).then_some(()));
     }
 
-    /// Waits until all toys born so far have died.
+    /// Waits until nobody of a killed postmaster's family is left.
     #[track_caller]
     pub(crate) fn wait_for_end_of_toys(&self) {
-        let log = self.log();
-        let pids =
-            log.lines().filter(|line| line.contains(" born ")).filter_map(|line| line.split(' ').nth(1));
-        let pids: Vec<i32> = pids.filter_map(|pid| pid.parse().ok()).collect();
-        wait_for("the toys' end", || {
-            reap_orphans();
-            pids.iter().all(|pid| kill(Pid::from_raw(*pid), None).is_err()).then_some(())
-        });
+        wait_for("the last toy's end", || self.processes().is_empty().then_some(()));
     }
 
     pub(crate) fn births(&self, kind: &str) -> usize {
@@ -228,7 +221,7 @@ impl Cluster {
         for file in ["postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
             assert!(!self.path(file).exists(), "{file} is left");
         }
-        wait_for("the last process's end", || self.processes().is_empty().then_some(()));
+        self.wait_for_end_of_toys();
         let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
         let key =
             std::os::unix::fs::MetadataExt::ino(&fs::metadata(self.directory.path()).unwrap()).to_string();

@@ -45,6 +45,10 @@ fn toy_main(start: ChildStart) -> ! {
     // Whatever goes wrong in a test, no toy outlives its postmaster; the logger does so by design.
     if start.kind != BackendType::Logger {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).unwrap();
+        // It may have died before we asked.
+        if !shmem::postmaster_alive() {
+            leave(1);
+        }
     }
     // These two hold nothing in shared memory, or a crash would have to wait for them.
     if matches!(start.kind, BackendType::Logger | BackendType::StatsCollector) {

@@ -1,6 +1,6 @@
 //! Rows of pg_cast, by source and target OID.
 
-use crate::adt::{bool, float, inet, int, name, numeric_ops, oid, varchar};
+use crate::adt::{bool, date_ops, float, inet, int, interval_ops, name, numeric_ops, oid, timestamp_ops, varchar};
 use crate::cast::Context::{Assignment, Explicit, Implicit};
 use crate::cast::{CastRow, Method, row};
 use crate::oid::*;
@@ -127,6 +127,24 @@ pub(crate) static CASTS: &[CastRow] = &[
     row(VARCHAR, BPCHAR, Implicit, Method::Binary),
     row(VARCHAR, VARCHAR, Implicit, Method::Function(varchar::varchar_typmod, 3)),
     row(VARCHAR, REGCLASS, Implicit, Method::Function(oid::text_regclass, 1)),
+    row(DATE, TIMESTAMP, Implicit, Method::Function(timestamp_ops::date_timestamp, 1)),
+    row(DATE, TIMESTAMPTZ, Implicit, Method::Function(timestamp_ops::date_timestamptz, 1)),
+    row(TIME, TIME, Implicit, Method::Function(date_ops::time_scale, 2)),
+    row(TIME, INTERVAL, Implicit, Method::Function(date_ops::time_interval, 1)),
+    row(TIME, TIMETZ, Implicit, Method::Function(date_ops::time_timetz, 1)),
+    row(TIMESTAMP, DATE, Assignment, Method::Function(timestamp_ops::timestamp_date, 1)),
+    row(TIMESTAMP, TIME, Assignment, Method::Function(timestamp_ops::timestamp_time, 1)),
+    row(TIMESTAMP, TIMESTAMP, Implicit, Method::Function(timestamp_ops::timestamp_scale, 2)),
+    row(TIMESTAMP, TIMESTAMPTZ, Implicit, Method::Function(timestamp_ops::timestamp_timestamptz, 1)),
+    row(TIMESTAMPTZ, DATE, Assignment, Method::Function(timestamp_ops::timestamptz_date, 1)),
+    row(TIMESTAMPTZ, TIME, Assignment, Method::Function(timestamp_ops::timestamptz_time, 1)),
+    row(TIMESTAMPTZ, TIMESTAMP, Assignment, Method::Function(timestamp_ops::timestamptz_timestamp, 1)),
+    row(TIMESTAMPTZ, TIMESTAMPTZ, Implicit, Method::Function(timestamp_ops::timestamptz_scale, 2)),
+    row(TIMESTAMPTZ, TIMETZ, Assignment, Method::Function(timestamp_ops::timestamptz_timetz, 1)),
+    row(INTERVAL, TIME, Assignment, Method::Function(date_ops::interval_time, 1)),
+    row(INTERVAL, INTERVAL, Implicit, Method::Function(interval_ops::interval_scale, 2)),
+    row(TIMETZ, TIME, Assignment, Method::Function(date_ops::timetz_time, 1)),
+    row(TIMETZ, TIMETZ, Implicit, Method::Function(date_ops::timetz_scale, 2)),
     row(BIT, VARBIT, Implicit, Method::Binary),
     row(VARBIT, BIT, Implicit, Method::Binary),
     row(NUMERIC, INT8, Assignment, Method::Function(numeric_ops::numeric_int8, 1)),

@@ -1,0 +1,143 @@
+//! The items of FROM: each brings its next row into the frame.
+//!
+//! C counterpart: nodeFunctionscan.c, nodeSubqueryscan.c, nodeCtescan.c, nodeWorktablescan.c.
+
+use std::rc::Rc;
+
+use elog::Result;
+use types::Datum;
+use types::fmgr::RowIter;
+
+use super::join::JoinState;
+use super::query::QueryState;
+use super::{Cx, Row};
+use crate::env::VirtualRelation;
+use crate::query::{From, FunctionScan, Query, ScannedFunction};
+
+/// An item of FROM under way.
+pub(super) enum FromState {
+    Function(FunctionState),
+    Relation { relation: Rc<VirtualRelation>, base: usize, depth: usize, rows: Option<RowIter> },
+    Subquery { query: Rc<Query>, base: usize, depth: usize, state: Box<QueryState> },
+    Cte { id: usize, working: bool, base: usize, depth: usize, at: usize },
+    Join(Box<JoinState>),
+}
+
+impl FromState {
+    pub(super) fn new(from: &From, depth: usize) -> FromState {
+        match from {
+            From::Function(scan) => {
+                FromState::Function(FunctionState { scan: scan.clone(), depth, rows: None, ordinal: 0 })
+            }
+            From::Relation { base, relation, .. } => {
+                FromState::Relation { relation: relation.clone(), base: *base, depth, rows: None }
+            }
+            From::Subquery { base, query, .. } => FromState::Subquery {
+                state: Box::new(QueryState::new(query)),
+                query: query.clone(),
+                base: *base,
+                depth,
+            },
+            From::Cte { base, id, working, .. } => {
+                FromState::Cte { id: *id, working: *working, base: *base, depth, at: 0 }
+            }
+            From::Join(join) => FromState::Join(Box::new(JoinState::new(join, depth))),
+        }
+    }
+
+    /// Brings the next row into the frame; false at the end.
+    pub(super) fn next(&mut self, cx: &mut Cx<'_>) -> Result<bool> {
+        cx.check_interrupts()?;
+        let (depth, base, row) = match self {
+            FromState::Function(state) => return state.next(cx),
+            FromState::Join(state) => return state.next(cx),
+            FromState::Relation { relation, base, depth, rows } => {
+                if rows.is_none() {
+                    *rows = Some((relation.scan)(cx.session)?);
+                }
+                (*depth, *base, rows.as_mut().and_then(Iterator::next).transpose()?)
+            }
+            FromState::Subquery { base, depth, state, .. } => (*depth, *base, state.next(cx)?),
+            FromState::Cte { id, working, base, depth, at } => {
+                *at += 1;
+                let row = if *working { cx.working_row(*id, *at - 1) } else { cx.cte_row(*id, *at - 1)? };
+                (*depth, *base, row)
+            }
+        };
+        let Some(row) = row else { return Ok(false) };
+        cx.set_row(depth, base, row);
+        Ok(true)
+    }
+
+    /// Starts over. C: `ExecReScan`.
+    pub(super) fn rescan(&mut self) {
+        match self {
+            FromState::Function(state) => state.rows = None,
+            FromState::Relation { rows, .. } => *rows = None,
+            FromState::Subquery { query, state, .. } => **state = QueryState::new(query),
+            FromState::Cte { at, .. } => *at = 0,
+            FromState::Join(state) => state.rescan(),
+        }
+    }
+}
+
+/// Functions side by side, until the longest is at its end.
+pub(super) struct FunctionState {
+    scan: Rc<FunctionScan>,
+    depth: usize,
+    rows: Option<Vec<Option<RowIter>>>,
+    ordinal: i64,
+}
+
+impl FunctionState {
+    fn next(&mut self, cx: &mut Cx<'_>) -> Result<bool> {
+        if self.rows.is_none() {
+            let scan = self.scan.clone();
+            let opened: Result<Vec<_>> = scan.functions.iter().map(|f| open(f, cx).map(Some)).collect();
+            self.rows = Some(opened?);
+            self.ordinal = 0;
+        }
+        let Some(rows) = &mut self.rows else { return Ok(false) };
+        let mut slot = self.scan.base;
+        let mut any = false;
+        for (function, iterator) in self.scan.functions.iter().zip(rows) {
+            let row = iterator.as_mut().and_then(Iterator::next).transpose()?;
+            if row.is_none() {
+                *iterator = None;
+            }
+            any |= row.is_some();
+            cx.set_row(self.depth, slot, columns_of(function, row));
+            slot += function.width;
+        }
+        self.ordinal += 1;
+        if self.scan.ordinality {
+            cx.set(self.depth, slot, Datum::Int8(self.ordinal));
+        }
+        Ok(any)
+    }
+}
+
+fn open(function: &ScannedFunction, cx: &mut Cx<'_>) -> Result<RowIter> {
+    match &function.call {
+        Ok((call, args)) => {
+            let args: Result<Row> = args.iter().map(|arg| cx.eval(arg)).collect();
+            call.call_set(cx.session, &args?)
+        }
+        Err(value) => {
+            let value = cx.eval(value)?;
+            Ok(Box::new(std::iter::once(Ok(vec![value]))))
+        }
+    }
+}
+
+/// A function's row as exactly its columns.
+fn columns_of(function: &ScannedFunction, row: Option<Row>) -> Row {
+    let mut row = row.unwrap_or_default();
+    if function.expand_record
+        && let [Datum::Record(record)] = row.as_slice()
+    {
+        row = record.values.clone();
+    }
+    row.resize(function.width, Datum::Null);
+    row
+}

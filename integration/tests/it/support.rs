@@ -1,0 +1,53 @@
+//! Words that several of these tests use.
+
+use std::process::{Command, Output};
+
+use integration::{Cluster, ClusterOptions, Server, Wire, process};
+
+/// A fresh cluster of one of the servers, not started.
+pub(crate) fn cluster_of(server: Server, config: &[&str]) -> Cluster {
+    let config = config.iter().map(ToString::to_string).collect();
+    Cluster::with(ClusterOptions { server, config, ..ClusterOptions::default() })
+}
+
+/// A fresh, started cluster of one of the servers.
+pub(crate) fn started(server: Server, config: &[&str]) -> Cluster {
+    let cluster = cluster_of(server, config);
+    cluster.start();
+    cluster
+}
+
+/// What a program wrote to both outputs, normalised, and how it ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    pub(crate) fn of(cluster: &Cluster, output: &Output) -> Said {
+        let text = |bytes: &[u8]| cluster.normalised(&String::from_utf8_lossy(bytes));
+        Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
+/// Runs a command and returns what it said.
+#[track_caller]
+pub(crate) fn said(cluster: &Cluster, command: &mut Command) -> Said {
+    Said::of(cluster, &process::run(command))
+}
+
+/// A session that has just been told why it must go.
+#[track_caller]
+pub(crate) fn assert_farewell(session: &mut Wire, expected: &[&str]) {
+    assert_eq!(session.answer(), expected, "{session:?}");
+}
+
+/// What every session hears when a process of the cluster has crashed.
+pub(crate) const CRASH_FAREWELL: [&str; 4] = [
+    "WARNING:  57P02: terminating connection because of crash of another server process",
+    "DETAIL:  The postmaster has commanded this server process to roll back the current transaction and exit, because another server process exited abnormally and possibly corrupted shared memory.",
+    "HINT:  In a moment you should be able to reconnect to the database and repeat your command.",
+    "EOF",
+];
