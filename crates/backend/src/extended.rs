@@ -11,6 +11,7 @@ use libpq::message::{Bind, Describable, Oid32List};
 use types::Datum;
 
 use crate::portal::{Portal, Prepared, Ran, describe_columns};
+use crate::query::Params;
 use crate::session::{Session, announce_command, announce_statement, move_reports};
 use crate::simple::{failed_block, log_statement};
 
@@ -34,7 +35,7 @@ impl Session {
         {
             return Err(failed_block());
         }
-        let prepared = Prepared::new(Rc::from(query), statement, &types)?;
+        let prepared = Prepared::new(Rc::from(query), statement, Params::Infer(&types))?;
         self.store_prepared(name, prepared)?;
         reply::parse_complete(self.port.out());
         Ok(())

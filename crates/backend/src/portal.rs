@@ -14,9 +14,10 @@ use libpq::message::reply::{self, DataRow, Field};
 use parser::{RawStmt, Statement};
 use types::{Datum, oid};
 
-use crate::query::{Column, PreparedQuery, Running};
+use crate::query::{Params, PreparedQuery, Running};
 use crate::session::{Session, move_reports};
 use crate::utility::{self, Answer};
+use executor::Column;
 
 /// What a prepared statement is.
 #[derive(Debug)]
@@ -41,12 +42,12 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Settles what a statement means. C: `parse_analyze_varparams`.
-    pub(crate) fn new(text: Rc<str>, statement: Option<RawStmt>, param_types: &[Oid]) -> Result<Prepared> {
+    pub(crate) fn new(text: Rc<str>, statement: Option<RawStmt>, params: Params<'_>) -> Result<Prepared> {
         let (kind, columns) = match &statement {
             None => (Kind::Empty, None),
             Some(raw) if is_query(&raw.stmt) => {
-                let query = PreparedQuery::new(&raw.stmt, &text, param_types)?;
-                let columns = query.columns.clone();
+                let query = PreparedQuery::new(&raw.stmt, &text, params)?;
+                let columns = query.columns().to_vec();
                 (Kind::Query(query), Some(columns))
             }
             Some(raw) => {
@@ -61,7 +62,7 @@ impl Prepared {
     /// Types of its parameters.
     pub(crate) fn param_types(&self) -> &[Oid] {
         match &self.kind {
-            Kind::Query(query) => &query.param_types,
+            Kind::Query(query) => query.param_types(),
             Kind::Empty | Kind::Utility => &[],
         }
     }
@@ -81,11 +82,7 @@ impl Prepared {
 pub(crate) fn is_query(statement: &Statement) -> bool {
     matches!(
         statement,
-        Statement::Select(_)
-            | Statement::Insert(_)
-            | Statement::Update(_)
-            | Statement::Delete(_)
-            | Statement::Explain(..)
+        Statement::Select(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_)
     )
 }
 
@@ -187,10 +184,10 @@ impl Portal {
     fn start(&self, session: &mut Session) -> Result<Progress> {
         Ok(match &self.prepared.kind {
             Kind::Empty => Progress::Done,
-            Kind::Query(query) => Progress::Running(query.start(&self.params, &session.transaction)?),
+            Kind::Query(query) => Progress::Running(query.start(self.params.clone(), &session.transaction)),
             Kind::Utility => {
                 let Some(raw) = &self.prepared.statement else { return Ok(Progress::Done) };
-                match utility::run(session, &raw.stmt, self.prepared.tag())? {
+                match utility::run(session, &raw.stmt, &self.prepared.text, self.prepared.tag())? {
                     Answer::Tag(tag) => Progress::Answered(Vec::new().into_iter(), tag),
                     Answer::Rows(rows, tag) => Progress::Answered(rows.into_iter(), tag),
                 }

@@ -11,6 +11,7 @@ use libpq::message::reply;
 use parser::RawStmt;
 
 use crate::portal::{self, Portal, Prepared, Ran};
+use crate::query::Params;
 use crate::session::{Session, announce_command, announce_statement, move_reports};
 use crate::utility;
 
@@ -52,7 +53,7 @@ impl Session {
         if portal::is_query(&raw.stmt) {
             guc::note_first_query();
         }
-        let prepared = Rc::new(Prepared::new(Rc::clone(text), Some(raw), &[])?);
+        let prepared = Rc::new(Prepared::new(Rc::clone(text), Some(raw), Params::None)?);
         let has_rows = prepared.columns.is_some();
         let mut portal = Portal::new(prepared, Vec::new(), Vec::new())?;
         if has_rows {

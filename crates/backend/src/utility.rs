@@ -10,6 +10,7 @@ use parser::ast::{DiscardTarget, RoleSpec, SetAction, SetStmt, SetValue};
 use types::{Datum, oid};
 
 use crate::identity;
+use crate::query;
 use crate::roles;
 use crate::session::Session;
 use crate::transaction::{set_default_modes, set_modes};
@@ -38,6 +39,7 @@ pub(crate) fn columns_of(statement: &Statement) -> Result<Option<Vec<UtilityColu
             Some(["name", "setting", "description"].map(|column| (column.to_owned(), oid::TEXT)).into())
         }
         Statement::Show(name) => Some(vec![(shown_name(name), oid::TEXT)]),
+        Statement::Explain(..) => Some(vec![("QUERY PLAN".to_owned(), oid::TEXT)]),
         _ => None,
     })
 }
@@ -59,7 +61,13 @@ pub(crate) fn ends_failed_block(statement: &Statement) -> bool {
 }
 
 /// Runs a command. C: `standard_ProcessUtility`.
-pub(crate) fn run(session: &mut Session, statement: &Statement, tag: &'static str) -> Result<Answer> {
+/// `source` is the text that the statement's locations count in.
+pub(crate) fn run(
+    session: &mut Session,
+    statement: &Statement,
+    source: &str,
+    tag: &'static str,
+) -> Result<Answer> {
     match statement {
         Statement::Transaction(command) => {
             let other_tag = session.transaction.run(command)?;
@@ -67,6 +75,10 @@ pub(crate) fn run(session: &mut Session, statement: &Statement, tag: &'static st
         }
         Statement::Set(set) => run_set(session, set)?,
         Statement::Show(name) => return show(name),
+        Statement::Explain(options, inner) => {
+            let rows = query::explain(options, inner, source, &session.transaction)?;
+            return Ok(Answer::Rows(rows, tag));
+        }
         Statement::Checkpoint => checkpoint()?,
         Statement::Discard(target) => discard(session, *target)?,
         Statement::AlterSystem(set) => alter_system(session, set)?,

@@ -12,7 +12,7 @@ use types::{ArrayValue, Datum, oid};
 
 use crate::identity;
 
-/// A view: its name, its OID if it has a fixed one, its columns, and what makes its rows.
+/// A view: its name, its columns, and what makes its rows.
 pub(crate) struct View {
     pub(crate) name: &'static str,
     pub(crate) columns: &'static [(&'static str, Oid)],

@@ -79,6 +79,8 @@ fn serve(options: Options) -> Result<(), StartupProblem> {
         println!("{}", shown.map_or_else(|| guc::show(name, &privileges), Ok)?);
         return Ok(());
     }
+    // Whatever a child creates is the owner's alone, unless the directory says otherwise.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     data_dir::enter()?;
     postmaster::postmaster_main(wiring::postmaster_config(options.send_stop)?)
 }

@@ -122,6 +122,8 @@ fn every_child_leads_its_own_session() {
         for process in cluster.processes() {
             if process.ppid == cluster.postmaster_pid() {
                 let pid = nix::unistd::Pid::from_raw(process.pid);
+                // A child is one only when it has begun to run.
+                wait_until("it leads", || nix::unistd::getsid(Some(pid)) == Ok(pid));
                 assert_eq!(nix::unistd::getsid(Some(pid)), Ok(pid), "{process:?}");
                 assert_eq!(nix::unistd::getpgid(Some(pid)), Ok(pid), "{process:?}");
             }
@@ -138,10 +140,13 @@ fn titles_of_sessions() {
         cluster.wait_for_activity(session.pid, "postgres: postgres template1 [local] idle");
         session.query("begin");
         cluster.wait_for_activity(session.pid, "[local] idle in transaction");
-        session.query("select 1/0");
-        cluster.wait_for_activity(session.pid, "[local] idle in transaction (aborted)");
         session.query("set update_process_title = off");
         session.query("rollback");
+        assert!(cluster.title(session.pid).ends_with("idle in transaction"), "titles are off");
+        let mut session = Wire::open_local(&cluster);
+        session.start_session(&[("user", "postgres"), ("database", "template1")]);
+        session.query("begin");
+        session.query("nonsense");
         cluster.wait_for_activity(session.pid, "[local] idle in transaction (aborted)");
         let other = Wire::connect(&cluster);
         wait_until("the port is in the title", || {
