@@ -244,6 +244,9 @@ impl Cluster {
     #[track_caller]
     pub fn spawn_postmaster(&self, args: &[&str]) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log file");
+        // pg_ctl, run by the server's user, may want to write on.
+        let (uid, gid) = unprivileged_ids();
+        chown(self.log_path(), Some(uid), Some(gid)).expect("own file");
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data_dir()).args(args);
         command.stdout(log.try_clone().expect("another handle")).stderr(log);
@@ -308,7 +311,10 @@ impl Cluster {
     }
 
     /// Takes the process that postmaster.pid names for this cluster's postmaster, whoever started it.
+    #[track_caller]
     pub fn adopt_postmaster(&self) {
+        // Signals to process 0 would go to the test itself.
+        assert!(self.pid_file_pid() > 0, "there is no postmaster\n{}", self.log());
         *self.postmaster.borrow_mut() = Some(Process::adopt(self.pid_file_pid()));
     }
 

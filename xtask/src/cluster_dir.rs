@@ -19,6 +19,11 @@ pub(crate) fn workspace() -> PathBuf {
     xtask.parent().map_or_else(|| xtask.to_owned(), Path::to_owned)
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// The data directory that the chores share unless told otherwise.
 pub(crate) fn default_data_dir() -> PathBuf {
     let inside = workspace().join(".pganatomy");
@@ -58,9 +63,7 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
     if !process::spawn(&mut cargo).wait_without_deadline().success() {
         return Err("the build failed".into());
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    let built = target.join(if release { "release" } else { "debug" });
+    let built = target_dir().join(if release { "release" } else { "debug" });
     if is_reachable(&built) {
         return Ok(built);
     }

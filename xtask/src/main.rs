@@ -1,5 +1,6 @@
 //! The project's chores, as `cargo xtask CHORE`.
 
+mod bench; // this server and the real one side by side
 mod client; // psql, or what stands in for it
 mod cluster_dir; // where run-cluster keeps its cluster, and as whom it runs
 mod log_view; // the log in colour
@@ -49,6 +50,9 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure this server and the real PostgreSQL 15 side by side.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check the house rules: sizes, banned calls, documents that name only what exists.
     Tidy {
         /// Write what can be generated: the table of signals in ARCHITECTURE.md.
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Chore::Ps { data } => ps::run(data),
         Chore::Setup => setup::run(),
         Chore::Test { args } => test::run(&args),
+        Chore::Bench(bench) => bench::run(&bench),
         Chore::Tidy { fix } => tidy::run(fix),
     };
     match result {

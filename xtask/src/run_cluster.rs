@@ -34,6 +34,12 @@ pub(crate) struct Options {
 
 /// Runs until the server has ended.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    // Blocked before any thread starts (the build starts one), so that only the watcher below takes it. Children
+    // begin with nothing blocked.
+    let mut interrupt = SigSet::empty();
+    interrupt.add(Signal::SIGINT);
+    interrupt.add(Signal::SIGTERM);
+    interrupt.thread_block().map_err(|e| e.to_string())?;
     let programs = cluster_dir::build(options.release)?;
     let data_dir = options.data.clone().unwrap_or_else(cluster_dir::default_data_dir);
     let data_dir = std::path::absolute(&data_dir).map_err(|e| e.to_string())?;
@@ -44,11 +50,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         cluster_dir::make_parent(&data_dir)?;
         init(&programs, &data_dir)?;
     }
-    // Blocked before any thread starts, so that only the watcher below takes it.
-    let mut interrupt = SigSet::empty();
-    interrupt.add(Signal::SIGINT);
-    interrupt.add(Signal::SIGTERM);
-    interrupt.thread_block().map_err(|e| e.to_string())?;
     let server = start(&programs, &data_dir, options);
     watch_interrupts(interrupt, server.pid());
     follow(&server, &data_dir)

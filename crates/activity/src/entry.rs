@@ -241,7 +241,7 @@ impl Entry {
     pub(crate) fn read(&self, pgprocno: usize, statement: &[AtomicU64]) -> Option<Activity> {
         loop {
             let before = self.changes.load(Acquire);
-            if before % 2 == 0 {
+            if before.is_multiple_of(2) {
                 let copy = self.copy(pgprocno, statement);
                 fence(SeqCst);
                 if self.changes.load(SeqCst) == before {

@@ -152,7 +152,7 @@ fn take_place(start: &ChildStart) -> Result<()> {
     exit::on_shmem_exit(|_| shmem::proc::release());
     activity::begin(BackendType::Backend);
     exit::on_shmem_exit(|_| activity::end());
-    signals::install(SignalRole::Kind(BackendType::Backend));
+    signals::change(SignalRole::BackendStartup, SignalRole::Kind(BackendType::Backend));
     Ok(())
 }
 

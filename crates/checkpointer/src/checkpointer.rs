@@ -219,7 +219,7 @@ fn signal_checkpointer(patient: bool) -> Result<()> {
 }
 
 fn could_not_signal(errno: Option<Errno>) -> PgError {
-    let reason = errno.map_or("checkpointer is not running".to_string(), |e| elog::errno_text(e));
+    let reason = errno.map_or("checkpointer is not running".to_string(), elog::errno_text);
     error!(SqlState::INTERNAL_ERROR, "could not signal for checkpoint: {reason}").routine("RequestCheckpoint")
 }
 

@@ -81,8 +81,6 @@ fn boolean(option: &DefElem) -> Result<bool> {
 /// One step and those below it.
 struct Step {
     title: String,
-    /// `Filter: ...` and the like.
-    notes: Vec<String>,
     children: Vec<Step>,
     /// Heads the step: `CTE x`, `SubPlan 1`.
     label: Option<String>,
@@ -90,7 +88,7 @@ struct Step {
 
 impl Step {
     fn new(title: impl Into<String>, children: Vec<Step>) -> Step {
-        Step { title: title.into(), notes: Vec::new(), children, label: None }
+        Step { title: title.into(), children, label: None }
     }
 }
 
@@ -99,31 +97,36 @@ pub fn explain(plan: &Plan, options: ExplainOptions) -> Vec<String> {
     let data = plan.data();
     let mut root = query_step(data, &data.query);
     for (i, sub) in data.subplans.iter().enumerate() {
-        let kind = if sub.correlated { "SubPlan" } else { "InitPlan" };
         let mut step = query_step(data, &sub.query);
-        step.label = Some(format!("{kind} {}", i + 1));
-        root.children.push(step);
+        if sub.correlated {
+            step.label = Some(format!("SubPlan {}", i + 1));
+            root.children.push(step);
+        } else {
+            step.label = Some(format!("InitPlan {} (returns ${i})", i + 1));
+            root.children.insert(0, step);
+        }
     }
     let mut lines = Vec::new();
     print(&root, 0, options, &mut lines);
     lines
 }
 
-fn print(step: &Step, depth: usize, options: ExplainOptions, lines: &mut Vec<String>) {
+/// Indentation counts in pairs of blanks, as in C. C: `ExplainNode`.
+fn print(step: &Step, mut indent: usize, options: ExplainOptions, lines: &mut Vec<String>) {
+    let blanks = |indent: usize| "  ".repeat(indent);
     let costs = if options.costs { "  (cost=0.00..0.00 rows=0 width=0)" } else { "" };
-    let indent = " ".repeat(depth.saturating_sub(1) * 6 + if depth > 0 { 2 } else { 0 });
     if let Some(label) = &step.label {
-        lines.push(format!("{indent}{label}"));
-        let inner = " ".repeat(indent.len() + 2);
-        lines.push(format!("{inner}->  {}{costs}", step.title));
-    } else {
-        let arrow = if depth > 0 { "->  " } else { "" };
-        lines.push(format!("{indent}{arrow}{}{costs}", step.title));
+        lines.push(format!("{}{label}", blanks(indent)));
+        indent += 1;
     }
-    let inner = depth * 6 + 2 + usize::from(step.label.is_some()) * 2;
-    lines.extend(step.notes.iter().map(|note| format!("{}{note}", " ".repeat(inner))));
+    if indent > 0 {
+        lines.push(format!("{}->  {}{costs}", blanks(indent), step.title));
+        indent += 2;
+    } else {
+        lines.push(format!("{}{costs}", step.title));
+    }
     for child in &step.children {
-        print(child, depth + 1, options, lines);
+        print(child, indent + 1, options, lines);
     }
 }
 
@@ -156,14 +159,14 @@ fn query_step(data: &PlanData, query: &Query) -> Step {
     if query.limit.is_some() || query.offset.is_some() {
         step = Step::new("Limit", vec![step]);
     }
-    for id in query.ctes.clone() {
+    for id in query.ctes.clone().rev() {
         let cte = &data.ctes[id];
         let mut inner = query_step(data, &cte.query);
         if let Some((again, _)) = &cte.recursive {
             inner = Step::new("Recursive Union", vec![inner, query_step(data, again)]);
         }
         inner.label = Some(format!("CTE {}", cte.name));
-        step.children.push(inner);
+        step.children.insert(0, inner);
     }
     step
 }

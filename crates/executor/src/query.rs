@@ -192,11 +192,38 @@ pub struct FunctionScan {
     pub lateral: bool,
 }
 
+/// What a function in FROM is.
+#[derive(Clone, Debug)]
+pub enum FunctionSource {
+    /// A call that may return a set.
+    Call(Rc<Resolved>, Vec<Expr>),
+    /// A value, which makes one row.
+    Value(Expr),
+}
+
+impl FunctionSource {
+    /// The arguments, or the value.
+    pub fn exprs(&self) -> &[Expr] {
+        match self {
+            FunctionSource::Call(_, args) => args,
+            FunctionSource::Value(value) => std::slice::from_ref(value),
+        }
+    }
+
+    /// [`FunctionSource::exprs`], for changing them.
+    pub fn exprs_mut(&mut self) -> &mut [Expr] {
+        match self {
+            FunctionSource::Call(_, args) => args,
+            FunctionSource::Value(value) => std::slice::from_mut(value),
+        }
+    }
+}
+
 /// One function in FROM.
 #[derive(Clone, Debug)]
 pub struct ScannedFunction {
-    /// The call, if it may return a set; otherwise the value itself.
-    pub call: Result<(Rc<Resolved>, Vec<Expr>), Expr>,
+    /// Where its rows come from.
+    pub source: FunctionSource,
     /// Number of columns.
     pub width: usize,
     /// Its value is a record to be taken apart.
@@ -329,12 +356,7 @@ impl From {
     pub fn for_each_expr(&self, visit: &mut dyn FnMut(&Expr)) {
         match self {
             From::Function(scan) => {
-                for function in &scan.functions {
-                    match &function.call {
-                        Ok((_, args)) => args.iter().for_each(&mut *visit),
-                        Err(value) => visit(value),
-                    }
-                }
+                scan.functions.iter().flat_map(|f| f.source.exprs()).for_each(visit);
             }
             From::Subquery { query, .. } => query.for_each_expr(visit),
             From::Join(join) => {
@@ -349,12 +371,8 @@ impl From {
     fn for_each_expr_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
         match self {
             From::Function(scan) => {
-                for function in &mut Rc::make_mut(scan).functions {
-                    match &mut function.call {
-                        Ok((_, args)) => args.iter_mut().for_each(&mut *visit),
-                        Err(value) => visit(value),
-                    }
-                }
+                let functions = &mut Rc::make_mut(scan).functions;
+                functions.iter_mut().flat_map(|f| f.source.exprs_mut()).for_each(visit);
             }
             From::Subquery { query, .. } => Rc::make_mut(query).for_each_expr_mut(visit),
             From::Join(join) => {

@@ -358,7 +358,10 @@ impl<'a> Parser<'a> {
 
     /// C: `SignedIconst`.
     pub(crate) fn signed_integer(&mut self) -> Result<i32> {
-        let negative = self.accept_char(b'-') || (self.accept_char(b'+') && false);
+        let negative = self.accept_char(b'-');
+        if !negative {
+            self.accept_char(b'+');
+        }
         let value = self.integer()?;
         Ok(if negative { -value } else { value })
     }

@@ -101,11 +101,11 @@ impl Parser<'_> {
             let columns = self.comma_list(Parser::assigned_column)?;
             self.expect_char(b')')?;
             self.expect_char(b'=')?;
-            return Ok(Assignment { columns, multi: true, value: self.value_or_default()? });
+            return Ok(Assignment { columns, multi: true, value: self.held_expr()? });
         }
         let column = self.assigned_column()?;
         self.expect_char(b'=')?;
-        Ok(Assignment { columns: vec![column], multi: false, value: self.value_or_default()? })
+        Ok(Assignment { columns: vec![column], multi: false, value: self.held_expr()? })
     }
 
     pub(crate) fn update(&mut self, with: Option<WithClause>) -> Result<Statement> {
@@ -115,7 +115,7 @@ impl Parser<'_> {
         let alias = if self.is_kw(Kw::Set) { None } else { self.alias_if()? };
         self.expect(Kw::Set)?;
         let assignments = self.comma_list(Parser::assignment)?;
-        let from = if self.accept(Kw::From) { self.comma_list(Parser::from_item)? } else { Vec::new() };
+        let from = if self.accept(Kw::From) { self.comma_list(Parser::table_ref)? } else { Vec::new() };
         let where_clause = self.where_or_current_of()?;
         let returning = self.returning()?;
         Ok(Statement::Update(Box::new(UpdateStmt {
@@ -133,7 +133,7 @@ impl Parser<'_> {
         self.expect_all(&[Kw::Delete, Kw::From])?;
         let relation = self.relation_expr()?;
         let alias = self.alias_if()?;
-        let using = if self.accept(Kw::Using) { self.comma_list(Parser::from_item)? } else { Vec::new() };
+        let using = if self.accept(Kw::Using) { self.comma_list(Parser::table_ref)? } else { Vec::new() };
         let where_clause = self.where_or_current_of()?;
         let returning = self.returning()?;
         Ok(Statement::Delete(Box::new(DeleteStmt { with, relation, alias, using, where_clause, returning })))

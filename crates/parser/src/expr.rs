@@ -201,28 +201,28 @@ impl Parser<'_> {
     fn infix_rest(&mut self, left: Expr, infix: Infix, mode: Mode) -> Result<(Expr, bool)> {
         let loc = self.loc();
         match infix {
-            Infix::Operator(level) => return self.operator_rest(left, level, mode),
+            Infix::Operator(level) => self.operator_rest(left, level, mode),
             Infix::Cast => {
                 self.advance();
                 let type_name = Box::new(self.type_name()?);
                 let height = left.height;
                 let kind = ExprKind::Cast { arg: Box::new(left), type_name };
-                return Ok((self.node(loc, height, kind)?, false));
+                Ok((self.node(loc, height, kind)?, false))
             }
-            Infix::And | Infix::Or => return Ok((self.logical_rest(left, infix.prec())?, true)),
-            Infix::Is => return self.is_rest(left, mode),
+            Infix::And | Infix::Or => Ok((self.logical_rest(left, infix.prec())?, true)),
+            Infix::Is => self.is_rest(left, mode),
             Infix::IsNull(negated) => {
                 self.advance();
                 let height = left.height;
                 let kind = ExprKind::IsNull { arg: Box::new(left), negated };
-                return Ok((self.node(loc, height, kind)?, false));
+                Ok((self.node(loc, height, kind)?, false))
             }
             Infix::In { negated } => {
                 self.at += 1 + usize::from(negated);
-                return Ok((self.in_rest(left, loc, negated)?, false));
+                Ok((self.in_rest(left, loc, negated)?, false))
             }
-            Infix::Like { kind, negated } => return self.like_rest(left, kind, negated),
-            Infix::Between { negated } => return Ok((self.between_rest(left, negated)?, true)),
+            Infix::Like { kind, negated } => self.like_rest(left, kind, negated),
+            Infix::Between { negated } => Ok((self.between_rest(left, negated)?, true)),
             Infix::AtTimeZone => {
                 self.advance();
                 self.expect_all(&[Kw::Time, Kw::Zone])?;

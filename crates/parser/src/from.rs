@@ -12,16 +12,16 @@ use crate::stack;
 
 impl Parser<'_> {
     /// C: `table_ref`, with all the joins that follow.
-    pub(crate) fn from_item(&mut self) -> Result<FromItem> {
+    pub(crate) fn table_ref(&mut self) -> Result<FromItem> {
         stack::check()?;
-        let left = self.from_primary()?;
+        let left = self.table_primary()?;
         self.joins(left)
     }
 
     fn joins(&mut self, mut left: FromItem) -> Result<FromItem> {
         while let Some((kind, natural, cross)) = self.join_words()? {
             // The right side may have joins of its own, whose conditions then come first: a JOIN b JOIN c ON ... ON
-            let mut right = self.from_primary()?;
+            let mut right = self.table_primary()?;
             while !natural && !cross && !matches!(self.kw(), Some(Kw::On | Kw::Using)) {
                 match self.nested_join(right)? {
                     (item, true) => right = item,
@@ -46,7 +46,7 @@ impl Parser<'_> {
         stack::check()?;
         let start = self.at;
         let Some((kind, natural, cross)) = self.join_words()? else { return Ok((left, false)) };
-        let mut right = self.from_primary()?;
+        let mut right = self.table_primary()?;
         while !natural && !cross && !matches!(self.kw(), Some(Kw::On | Kw::Using)) {
             match self.nested_join(right)? {
                 (item, true) => right = item,
@@ -107,12 +107,12 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn from_primary(&mut self) -> Result<FromItem> {
+    fn table_primary(&mut self) -> Result<FromItem> {
         let loc = self.loc();
         let lateral = self.accept(Kw::Lateral);
         if self.is_char(b'(') {
             if self.query_begins() && !self.parenthesis_holds_join() {
-                return self.from_subquery(lateral);
+                return self.subquery_ref(lateral);
             }
             if lateral {
                 return Err(self.syntax_error());
@@ -126,7 +126,7 @@ impl Parser<'_> {
             return Err(self.not_supported(loc, "XMLTABLE"));
         }
         if lateral || self.is_function_in_from() {
-            return self.from_function(lateral);
+            return self.function_ref(lateral);
         }
         let relation = self.relation_expr()?;
         let alias = self.alias_if()?;
@@ -179,7 +179,7 @@ impl Parser<'_> {
         }
     }
 
-    fn from_subquery(&mut self, lateral: bool) -> Result<FromItem> {
+    fn subquery_ref(&mut self, lateral: bool) -> Result<FromItem> {
         let loc = self.loc();
         let outer = std::mem::take(&mut self.tallest);
         let is_values = self.kw_at(1) == Some(Kw::Values);
@@ -198,7 +198,7 @@ impl Parser<'_> {
     /// `( a JOIN b ... ) [alias]`
     fn parenthesised_join(&mut self) -> Result<FromItem> {
         self.expect_char(b'(')?;
-        let mut item = self.from_item()?;
+        let mut item = self.table_ref()?;
         // Only a join may stand in parentheses.
         if !matches!(item, FromItem::Join(_)) {
             return Err(self.syntax_error());
@@ -246,7 +246,7 @@ impl Parser<'_> {
         )
     }
 
-    fn from_function(&mut self, lateral: bool) -> Result<FromItem> {
+    fn function_ref(&mut self, lateral: bool) -> Result<FromItem> {
         let loc = self.loc();
         let function = self.function_in_from()?;
         let ordinality = self.ordinality();

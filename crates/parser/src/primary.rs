@@ -252,6 +252,10 @@ impl Parser<'_> {
                 self.advance();
                 Ok(Expr::new(loc, ExprKind::Null))
             }
+            Kw::Default => {
+                self.advance();
+                Ok(Expr::new(loc, ExprKind::Default))
+            }
             Kw::Case => self.case(),
             Kw::Array => self.array(),
             Kw::Row if paren_follows => self.row(),

@@ -229,17 +229,9 @@ impl Parser<'_> {
 
     fn values_row(&mut self) -> Result<Vec<Expr>> {
         self.expect_char(b'(')?;
-        let row = self.comma_list(Parser::value_or_default)?;
+        let row = self.comma_list(Parser::held_expr)?;
         self.expect_char(b')')?;
         Ok(row)
-    }
-
-    /// In VALUES and SET: DEFAULT is grammatical, and refused later where it has no meaning.
-    pub(crate) fn value_or_default(&mut self) -> Result<Expr> {
-        if self.is_kw(Kw::Default) {
-            return Ok(Expr::new(self.advance().start, ExprKind::Default));
-        }
-        self.held_expr()
     }
 
     fn select_core(&mut self) -> Result<SimpleSelect> {
@@ -248,10 +240,10 @@ impl Parser<'_> {
             select.targets = self.comma_list(Parser::target)?;
         }
         if self.accept(Kw::Into) {
-            select.into = Some(self.into_relation()?);
+            select.into = Some(self.target_relation()?);
         }
         if self.accept(Kw::From) {
-            select.from = self.comma_list(Parser::from_item)?;
+            select.from = self.comma_list(Parser::table_ref)?;
         }
         if self.accept(Kw::Where) {
             select.where_clause = Some(self.held_expr()?);
@@ -357,7 +349,7 @@ impl Parser<'_> {
         self.is_char(b',') || self.target_list_is_empty()
     }
 
-    fn into_relation(&mut self) -> Result<RangeVar> {
+    fn target_relation(&mut self) -> Result<RangeVar> {
         if !matches!(self.kw(), Some(Kw::Local | Kw::Global)) || self.is_col_id_at(1) {
             let _ = self.accept(Kw::Temporary) || self.accept(Kw::Temp) || self.accept(Kw::Unlogged);
         }
@@ -369,7 +361,7 @@ impl Parser<'_> {
         let loc = self.loc();
         if self.is_char(b'(') && self.is_char_at(1, b')') {
             self.at += 2;
-            return Ok(Expr::new(loc, ExprKind::Unsupported("GROUP BY ()")));
+            return Ok(Expr::new(loc, ExprKind::Row { fields: Vec::new(), explicit: false }));
         }
         match self.kw() {
             Some(Kw::Rollup | Kw::Cube) if self.is_char_at(1, b'(') => {

@@ -60,16 +60,17 @@ pub(crate) fn describe_config() -> ExitCode {
 fn describe(row: &SettingRow, text: &mut String) {
     let boot = row.boot_val.as_deref().unwrap_or_default();
     let (min, max) = (row.min_val.as_deref().unwrap_or_default(), row.max_val.as_deref().unwrap_or_default());
-    let (kind, boot, limits) = match row.vartype {
-        "bool" => ("BOOLEAN", if boot == "on" { "TRUE" } else { "FALSE" }, String::new()),
-        "integer" => ("INTEGER", boot, format!("{min}\t{max}")),
-        "real" => ("REAL", boot, format!("{min}\t{max}")),
-        "enum" => ("ENUM", boot, row.enumvals.as_ref().map_or_else(String::new, |words| words.join(","))),
-        _ => ("STRING", boot, String::new()),
+    // Settings without limits have the two columns too, empty.
+    let (kind, boot) = match row.vartype {
+        "bool" => ("BOOLEAN", if boot == "on" { "TRUE" } else { "FALSE" }),
+        "integer" => ("INTEGER", boot),
+        "real" => ("REAL", boot),
+        "enum" => ("ENUM", boot),
+        _ => ("STRING", boot),
     };
     let _ = writeln!(
         text,
-        "{}\t{}\t{}\t{kind}\t{boot}\t{limits}\t{}\t{}",
+        "{}\t{}\t{}\t{kind}\t{boot}\t{min}\t{max}\t{}\t{}",
         row.name,
         row.context,
         row.category,

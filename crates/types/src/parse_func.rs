@@ -33,7 +33,7 @@ pub struct Resolved {
     /// What to call.
     pub target: CallTarget,
     /// The type each argument must be coerced to before the call, in the function's order: variadic arguments
-    /// one by one, defaults included, polymorphic types replaced by actual ones.
+    /// one by one, defaults included, polymorphic types and "any" replaced by actual ones.
     pub arg_types: Vec<Oid>,
     /// Where each of them comes from.
     pub sources: Vec<ArgSource>,
@@ -304,6 +304,11 @@ fn finish_call(found: &Candidate<&'static Builtin>, call: &CallArgs<'_>) -> Resu
         }
     }
     let ret = resolve_polymorphic(&mut declared, &actual, function.ret)?;
+    for (ty, given) in declared.iter_mut().zip(&actual) {
+        if *ty == oid::ANY {
+            *ty = *given;
+        }
+    }
     let collects = found.expanded && function.variadic != oid::ANY;
     Ok(Resolved {
         target: CallTarget::Function(function),

@@ -30,7 +30,8 @@ pub fn walwriter_main(start: ChildStart) -> ! {
         if interrupt::take(Pending::Shutdown) {
             return Ok(Turn::Exit(0));
         }
-        rounds_left = if flush_in_background() { ROUNDS_UNTIL_HIBERNATE } else { rounds_left.saturating_sub(1) };
+        rounds_left =
+            if flush_in_background() { ROUNDS_UNTIL_HIBERNATE } else { rounds_left.saturating_sub(1) };
         Ok(next_wait(rounds_left))
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Where PostgreSQL 15 is installed, most of these run against it too: then what they expect is its behaviour.
 
+mod crash; // each process killed in turn
+mod pg_ctl; // the tool people start and stop it with
 mod start_failures; // what a start that cannot be says
 mod start_stop; // what a start writes and leaves, and what a stop takes away
 mod support; // words that several of them use

@@ -142,7 +142,7 @@ fn titles_of_sessions() {
         cluster.wait_for_activity(session.pid, "[local] idle in transaction");
         session.query("set update_process_title = off");
         session.query("rollback");
-        assert!(cluster.title(session.pid).ends_with("idle in transaction"), "titles are off");
+        assert!(cluster.title(session.pid).ends_with("] SET"), "titles are off");
         let mut session = Wire::open_local(&cluster);
         session.start_session(&[("user", "postgres"), ("database", "template1")]);
         session.query("begin");
@@ -312,7 +312,8 @@ fn described_settings() {
         }
     });
     let Some(real) = integration::real_postgres() else { return };
-    // And where a setting is in both, its line is the same.
+    // And where a setting is in both, its line is the same but for the value: PostgreSQL writes that column
+    // before any value is set.
     let ours = Cluster::new();
     let described = |command: &mut std::process::Command| said(&ours, command).stdout;
     let theirs = described(
@@ -323,7 +324,12 @@ fn described_settings() {
     let name = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
     for line in own.lines() {
         if let Some(other) = theirs.lines().find(|other| name(other) == name(line)) {
-            assert_eq!(line, other);
+            let without_value = |line: &str| {
+                let mut columns: Vec<String> = line.split('\t').map(str::to_owned).collect();
+                columns.remove(4);
+                columns
+            };
+            assert_eq!(without_value(line), without_value(other));
         }
     }
 }

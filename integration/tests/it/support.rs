@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use integration::{Cluster, ClusterOptions, Server, Wire, process};
+use integration::{Cluster, ClusterOptions, Server, process, procfs};
 
 /// A fresh cluster of one of the servers, not started.
 pub(crate) fn cluster_of(server: Server, config: &[&str]) -> Cluster {
@@ -38,10 +38,9 @@ pub(crate) fn said(cluster: &Cluster, command: &mut Command) -> Said {
     Said::of(cluster, &process::run(command))
 }
 
-/// A session that has just been told why it must go.
-#[track_caller]
-pub(crate) fn assert_farewell(session: &mut Wire, expected: &[&str]) {
-    assert_eq!(session.answer(), expected, "{session:?}");
+/// The state letter of a process; `None` once it is gone.
+pub(crate) fn state_of(pid: i32) -> Option<char> {
+    procfs::state_and_parent(pid).map(|(state, _)| state)
 }
 
 /// What every session hears when a process of the cluster has crashed.

@@ -42,15 +42,15 @@ impl Analyzer<'_> {
             keys.push((expr, slot));
         }
         for target in targets.iter_mut() {
-            self.replace_grouped(&mut target.expr, &keys)?;
+            self.replace_grouped(&mut target.expr, &keys, false)?;
         }
         if let Some(having) = having {
-            self.replace_grouped(having, &keys)?;
+            self.replace_grouped(having, &keys, false)?;
         }
         let mut levels = std::mem::take(&mut self.scope().set_levels);
         for set in levels.iter_mut().flatten() {
             for arg in &mut set.args {
-                self.replace_grouped(arg, &keys)?;
+                self.replace_grouped(arg, &keys, false)?;
             }
         }
         self.scope().set_levels = levels;
@@ -58,7 +58,7 @@ impl Analyzer<'_> {
     }
 
     /// Replaces what is grouped by and refuses other columns. C: `check_ungrouped_columns`.
-    fn replace_grouped(&mut self, expr: &mut Expr, keys: &[(Expr, usize)]) -> Result<()> {
+    fn replace_grouped(&mut self, expr: &mut Expr, keys: &[(Expr, usize)], in_subquery: bool) -> Result<()> {
         self.check_stack()?;
         let depth = self.depth();
         if let Some((key, slot)) = keys.iter().find(|(key, _)| key.same(expr)) {
@@ -67,10 +67,13 @@ impl Analyzer<'_> {
         }
         match &expr.node {
             Node::Var { depth: d, slot } if *d == depth && *slot < self.scope().input_width => {
-                let message = format!(
-                    "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
-                    self.slot_name(depth, *slot)
-                );
+                let name = self.slot_name(depth, *slot);
+                let message = match in_subquery {
+                    true => format!("subquery uses ungrouped column \"{name}\" from outer query"),
+                    false => format!(
+                        "column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"
+                    ),
+                };
                 return Err(self.error(SqlState::GROUPING_ERROR, expr.loc, message));
             }
             Node::Sublink { plan, .. } => {
@@ -79,7 +82,7 @@ impl Analyzer<'_> {
                 let mut outcome = Ok(());
                 query.for_each_expr_mut(&mut |inner| {
                     if outcome.is_ok() {
-                        outcome = self.replace_grouped(inner, keys);
+                        outcome = self.replace_grouped(inner, keys, true);
                     }
                 });
                 outcome?;
@@ -90,7 +93,7 @@ impl Analyzer<'_> {
         let mut outcome = Ok(());
         expr.for_each_child_mut(&mut |child| {
             if outcome.is_ok() {
-                outcome = self.replace_grouped(child, keys);
+                outcome = self.replace_grouped(child, keys, in_subquery);
             }
         });
         outcome

@@ -8,7 +8,7 @@ use common::{Oid, SqlState};
 use elog::{PgError, Result, error};
 use parser::ast::{Expr as AstExpr, ExprKind, FunctionCall, SortBy};
 use types::cast::Context;
-use types::fmgr::{Builtin, FuncImpl};
+use types::fmgr::FuncImpl;
 use types::parse_func::{ArgSource, CallArgs, CallTarget, Resolved, resolve_call};
 use types::{format_type, io, oid};
 
@@ -16,7 +16,7 @@ use super::Analyzer;
 use super::clause::plain_key;
 use super::scope::{Clause, var};
 use crate::expr::{Expr, Node};
-use crate::query::{AggregateCall, SetCall};
+use crate::query::{AggregateCall, FunctionSource, SetCall, SortKey};
 
 impl Analyzer<'_> {
     pub(super) fn function(&mut self, call: &FunctionCall, loc: u32) -> Result<Expr> {
@@ -45,16 +45,13 @@ impl Analyzer<'_> {
     }
 
     /// A call in FROM: it may return a set. Anything that is not a call is a value of one row.
-    pub(super) fn function_in_from(
-        &mut self,
-        expr: &AstExpr,
-    ) -> Result<Result<(Rc<Resolved>, Vec<Expr>), Expr>> {
+    pub(super) fn function_in_from(&mut self, expr: &AstExpr) -> Result<FunctionSource> {
         let ExprKind::Function(call) = &expr.kind else {
-            return Ok(Err(self.clause_expr(expr, Clause::FromFunction)?));
+            return self.clause_expr(expr, Clause::FromFunction).map(FunctionSource::Value);
         };
         self.check_call_name(call, expr.loc)?;
         if self.names_aggregate(call) || call.over {
-            return Ok(Err(self.clause_expr(expr, Clause::FromFunction)?));
+            return self.clause_expr(expr, Clause::FromFunction).map(FunctionSource::Value);
         }
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
@@ -64,9 +61,9 @@ impl Analyzer<'_> {
         self.reject_aggregate_clauses(call, expr.loc)?;
         let (resolved, args) = self.apply_call(resolved, args)?;
         if let CallTarget::Coercion = resolved.target {
-            return Ok(Err(self.finish_coercion(resolved.ret, args, expr.loc)?));
+            return self.finish_coercion(resolved.ret, args, expr.loc).map(FunctionSource::Value);
         }
-        Ok(Ok((resolved, args)))
+        Ok(FunctionSource::Call(resolved, args))
     }
 
     /// `date('now')`.
@@ -155,7 +152,7 @@ impl Analyzer<'_> {
     /// Puts arguments in the function's order, adds defaults, brings all to the declared types.
     pub(super) fn apply_call(
         &mut self,
-        call: Resolved,
+        mut call: Resolved,
         args: Vec<Expr>,
     ) -> Result<(Rc<Resolved>, Vec<Expr>)> {
         let mut given: Vec<Option<Expr>> = args.into_iter().map(Some).collect();
@@ -170,6 +167,10 @@ impl Analyzer<'_> {
                 return Err(error!(SqlState::INTERNAL_ERROR, "an argument was used twice"));
             };
             ordered.push(self.coerce(arg, *ty, -1, Context::Implicit)?);
+        }
+        // A function that takes "any" asks for the types it got.
+        for (ty, arg) in call.arg_types.iter_mut().zip(&ordered).filter(|(ty, _)| **ty == oid::ANY) {
+            *ty = arg.ty;
         }
         Ok((Rc::new(call), ordered))
     }
@@ -228,36 +229,18 @@ impl Analyzer<'_> {
         self.scope().in_aggregate = true;
         let made = self.aggregate_parts(call, loc);
         self.scope().in_aggregate = false;
-        let (function, resolved, args, order, distinct, filter) = made?;
+        let mut made = made?;
         let depth = self.depth();
-        let ty = resolved.ret;
+        let ty = made.call.ret;
         let scope = self.scope();
         let slot = scope.allocate(1);
-        scope.aggregates.push(AggregateCall {
-            function,
-            call: resolved,
-            args,
-            order,
-            distinct,
-            filter,
-            slot,
-        });
+        made.slot = slot;
+        scope.aggregates.push(made);
         Ok(Expr { loc, ..var(ty, -1, depth, slot) })
     }
 
-    #[allow(clippy::type_complexity, reason = "the parts of one struct on their way to it")]
-    fn aggregate_parts(
-        &mut self,
-        call: &FunctionCall,
-        loc: u32,
-    ) -> Result<(
-        &'static Builtin,
-        Rc<Resolved>,
-        Vec<Expr>,
-        Vec<(Expr, crate::query::SortKey)>,
-        Option<Vec<crate::query::SortKey>>,
-        Option<Expr>,
-    )> {
+    /// Everything of an aggregate but its slot.
+    fn aggregate_parts(&mut self, call: &FunctionCall, loc: u32) -> Result<AggregateCall> {
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
             args.push(self.expr(arg)?);
@@ -292,11 +275,11 @@ impl Analyzer<'_> {
         let filter = match &call.filter {
             Some(filter) => {
                 let condition = self.expr(filter)?;
-                Some(self.to_boolean(condition, "FILTER")?)
+                Some(self.coerce_to_boolean(condition, "FILTER")?)
             }
             None => None,
         };
-        Ok((function, resolved, args, order, distinct, filter))
+        Ok(AggregateCall { function, call: resolved, args, order, distinct, filter, slot: 0 })
     }
 
     fn takes_star_only(&self, call: &FunctionCall) -> bool {
@@ -304,11 +287,7 @@ impl Analyzer<'_> {
         self.env.registry().candidates(name).iter().any(|f| f.args.is_empty())
     }
 
-    fn aggregate_order(
-        &mut self,
-        order_by: &[SortBy],
-        first: usize,
-    ) -> Result<Vec<(Expr, crate::query::SortKey)>> {
+    fn aggregate_order(&mut self, order_by: &[SortBy], first: usize) -> Result<Vec<(Expr, SortKey)>> {
         let mut order = Vec::with_capacity(order_by.len());
         for sort in order_by {
             let expr = self.expr(&sort.expr)?;

@@ -48,6 +48,10 @@ impl Analyzer<'_> {
         if !simple.group_by.is_empty() {
             let mut exprs = Vec::new();
             for expr in &simple.group_by {
+                // GROUP BY () is one group.
+                if matches!(&expr.kind, ExprKind::Row { fields, explicit: false } if fields.is_empty()) {
+                    continue;
+                }
                 let column = self.sort_target(expr, targets, Clause::GroupBy)?;
                 self.settle_target(&mut targets[column])?;
                 self.require_equality(&targets[column].expr, start_of(expr))?;
@@ -293,7 +297,7 @@ impl Analyzer<'_> {
     fn limit_expr(&mut self, expr: Option<&AstExpr>, clause: Clause) -> Result<Option<Expr>> {
         let Some(expr) = expr else { return Ok(None) };
         let analyzed = self.clause_expr(expr, clause)?;
-        let value = self.to_type(analyzed, oid::INT8, clause.words())?;
+        let value = self.coerce_to_specific(analyzed, oid::INT8, clause.words())?;
         let depth = self.depth();
         if let Some(loc) = find_var(&value, depth) {
             let message = format!("argument of {} must not contain variables", clause.words());

@@ -80,12 +80,12 @@ impl Analyzer<'_> {
     }
 
     /// Where only a boolean makes sense. C: `coerce_to_boolean`.
-    pub(super) fn to_boolean(&mut self, expr: Expr, what: &str) -> Result<Expr> {
-        self.to_type(expr, oid::BOOL, what)
+    pub(super) fn coerce_to_boolean(&mut self, expr: Expr, what: &str) -> Result<Expr> {
+        self.coerce_to_specific(expr, oid::BOOL, what)
     }
 
     /// `argument of LIMIT must be type bigint, not type text`. C: `coerce_to_specific_type`.
-    pub(super) fn to_type(&mut self, expr: Expr, ty: Oid, what: &str) -> Result<Expr> {
+    pub(super) fn coerce_to_specific(&mut self, expr: Expr, ty: Oid, what: &str) -> Result<Expr> {
         let (from, loc) = (expr.ty, expr.loc);
         match self.coerce_to(expr, ty, -1, Context::Assignment)? {
             Some(expr) => Ok(expr),
@@ -114,16 +114,13 @@ impl Analyzer<'_> {
 
     /// The modifier that all share, or none. C: `select_common_typmod`.
     pub(super) fn common_typmod(exprs: &[&Expr], ty: Oid) -> i32 {
-        match exprs {
-            [first, rest @ ..] if exprs.iter().all(|e| e.ty == ty) => {
-                if rest.iter().all(|e| e.typmod == first.typmod) { first.typmod } else { -1 }
-            }
-            _ => -1,
-        }
+        let Some(first) = exprs.first() else { return -1 };
+        let alike = exprs.iter().all(|e| e.ty == ty && e.typmod == first.typmod);
+        if alike { first.typmod } else { -1 }
     }
 
     /// C: `coerce_to_common_type`.
-    pub(super) fn to_common(&mut self, expr: Expr, ty: Oid, context: &str) -> Result<Expr> {
+    pub(super) fn coerce_to_common(&mut self, expr: Expr, ty: Oid, context: &str) -> Result<Expr> {
         let (from, loc) = (expr.ty, expr.loc);
         match self.coerce_to(expr, ty, -1, Context::Implicit)? {
             Some(expr) => Ok(expr),

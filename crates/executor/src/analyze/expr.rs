@@ -41,7 +41,7 @@ impl Analyzer<'_> {
             ExprKind::Or(args) => self.logical(args, "OR", loc),
             ExprKind::Not(arg) => {
                 let arg = self.expr(arg)?;
-                let arg = self.to_boolean(arg, "NOT")?;
+                let arg = self.coerce_to_boolean(arg, "NOT")?;
                 Ok(Expr::new(oid::BOOL, loc, Node::Not(Box::new(arg))))
             }
             ExprKind::Cast { arg, type_name } => self.cast(arg, type_name, expr),
@@ -90,6 +90,7 @@ impl Analyzer<'_> {
             ExprKind::ValueFunction { function, precision } => {
                 self.value_function(*function, precision.unwrap_or(-1), loc)
             }
+            ExprKind::Star(name) if !name.is_empty() => self.row_of(name, loc),
             ExprKind::Star(_) => {
                 Err(self.error(SqlState::SYNTAX_ERROR, loc, "row expansion via \"*\" is not supported here"))
             }
@@ -139,7 +140,7 @@ impl Analyzer<'_> {
         let mut list = Vec::with_capacity(args.len());
         for arg in args {
             let arg = self.expr(arg)?;
-            list.push(self.to_boolean(arg, word)?);
+            list.push(self.coerce_to_boolean(arg, word)?);
         }
         let node = if word == "AND" { Node::And(list) } else { Node::Or(list) };
         Ok(Expr::new(oid::BOOL, args.first().map_or(loc, start_of), node))
@@ -156,8 +157,10 @@ impl Analyzer<'_> {
         let from = value.ty;
         match self.coerce_to(value, ty, typmod, Context::Explicit)? {
             Some(mut expr) => {
-                // An untyped constant's own place matters to no one any more.
-                expr.loc = start_of(cast);
+                // A constant stays where it is written.
+                if !matches!(expr.node, Node::Const(_)) {
+                    expr.loc = start_of(cast);
+                }
                 Ok(expr)
             }
             None => {
@@ -176,7 +179,7 @@ impl Analyzer<'_> {
             None => "UNKNOWN",
         };
         let what = format!("IS {}{word}", if negated { "NOT " } else { "" });
-        let arg = Box::new(self.to_boolean(arg, &what)?);
+        let arg = Box::new(self.coerce_to_boolean(arg, &what)?);
         Ok(Expr::new(oid::BOOL, arg.loc, Node::IsBoolean { arg, value, negated }))
     }
 
@@ -188,14 +191,14 @@ impl Analyzer<'_> {
         }
         let list: Result<Vec<Expr>> = args.iter().map(|arg| self.expr(arg)).collect();
         self.scope().conditional = before;
-        self.to_alike(list?, word)
+        self.make_alike(list?, word)
     }
 
-    fn to_alike(&mut self, list: Vec<Expr>, word: &str) -> Result<(Vec<Expr>, Oid, i32)> {
+    fn make_alike(&mut self, list: Vec<Expr>, word: &str) -> Result<(Vec<Expr>, Oid, i32)> {
         let refs: Vec<&Expr> = list.iter().collect();
         let ty = self.common_type(&refs, word)?;
         let typmod = Self::common_typmod(&refs, ty);
-        let list: Result<Vec<Expr>> = list.into_iter().map(|e| self.to_common(e, ty, word)).collect();
+        let list: Result<Vec<Expr>> = list.into_iter().map(|e| self.coerce_to_common(e, ty, word)).collect();
         Ok((list?, ty, typmod))
     }
 
@@ -243,7 +246,7 @@ impl Analyzer<'_> {
             if let Some(elem) = common.filter(|_| array.is_valid()) {
                 let start = test.loc;
                 let coerced: Result<Vec<Expr>> =
-                    items.into_iter().map(|e| self.to_common(e, elem, "IN")).collect();
+                    items.into_iter().map(|e| self.coerce_to_common(e, elem, "IN")).collect();
                 let probe = var(elem, -1, 0, 0);
                 let (call, left, _) = self.equality(&op[0], test, probe, loc)?;
                 let node = Node::Array { elem, items: coerced?, nested: false };
@@ -255,7 +258,7 @@ impl Analyzer<'_> {
         let mut comparisons = Vec::with_capacity(list.len());
         for item in list {
             let comparison = self.operator_expr(&op, Some(left), item, loc)?;
-            comparisons.push(self.to_boolean(comparison, if negated { "AND" } else { "OR" })?);
+            comparisons.push(self.coerce_to_boolean(comparison, if negated { "AND" } else { "OR" })?);
         }
         if comparisons.len() == 1
             && let Some(only) = comparisons.pop()
@@ -381,7 +384,7 @@ impl Analyzer<'_> {
                     self.operator(&vec!["=".to_string()], Some(left), right, condition.loc)?
                 }
             };
-            conditions.push(self.to_boolean(condition, "CASE/WHEN")?);
+            conditions.push(self.coerce_to_boolean(condition, "CASE/WHEN")?);
             results.push(self.expr(result)?);
         }
         // The default decides first about the type, as in C.
@@ -390,7 +393,7 @@ impl Analyzer<'_> {
             None => Expr::constant(oid::UNKNOWN, loc, Datum::Null),
         };
         results.insert(0, default);
-        let (results, ty, typmod) = self.to_alike(results, "CASE")?;
+        let (results, ty, typmod) = self.make_alike(results, "CASE")?;
         let mut results = results.into_iter();
         let default = results.next().map(Box::new);
         let whens = conditions.into_iter().zip(results).collect();

@@ -16,7 +16,7 @@ use super::clause::find_var;
 use super::naming::function_name;
 use super::scope::{Clause, ScopeColumn, ScopeItem, var};
 use crate::expr::{Expr, Node};
-use crate::query::{Column, From, FunctionScan, Join, ScannedFunction};
+use crate::query::{Column, From, FunctionScan, FunctionSource, Join, ScannedFunction};
 
 /// An analyzed item: what to run, its slots, and its entries among the scope's items.
 struct Item {
@@ -27,10 +27,10 @@ struct Item {
 
 impl Analyzer<'_> {
     /// All of FROM; items between commas are joined without a condition.
-    pub(super) fn from_clause(&mut self, items: &[FromItem]) -> Result<Option<From>> {
+    pub(super) fn transform_from(&mut self, items: &[FromItem]) -> Result<Option<From>> {
         let mut joined: Option<Item> = None;
         for item in items {
-            let right = self.from_item(item)?;
+            let right = self.transform_item(item)?;
             joined = Some(match joined {
                 None => right,
                 Some(left) => self.joined(JoinKind::Inner, left, right, None)?,
@@ -56,7 +56,7 @@ impl Analyzer<'_> {
         Ok(())
     }
 
-    fn from_item(&mut self, item: &FromItem) -> Result<Item> {
+    fn transform_item(&mut self, item: &FromItem) -> Result<Item> {
         self.check_stack()?;
         match item {
             FromItem::Table { relation, alias } => self.table(relation, alias.as_ref()),
@@ -188,15 +188,15 @@ impl Analyzer<'_> {
         let mut columns = Vec::new();
         let mut scanned = Vec::new();
         for (expr, own_coldefs) in functions {
-            let call = self.function_in_from(expr)?;
+            let source = self.function_in_from(expr)?;
             let name = function_name(expr);
             let coldefs = if single && own_coldefs.is_empty() { coldefs } else { own_coldefs };
             // A lone function's single column takes the alias as its name.
             let column_name = alias.filter(|_| single).map_or(&name, |a| &a.name).clone();
-            let (mut own, expand_record) = self.function_columns(&call, column_name, coldefs, expr.loc)?;
+            let (mut own, expand_record) = self.function_columns(&source, column_name, coldefs, expr.loc)?;
             let width = own.len();
             columns.append(&mut own);
-            scanned.push(ScannedFunction { call, width, expand_record, name });
+            scanned.push(ScannedFunction { source, width, expand_record, name });
         }
         let is_scalar = single && !ordinality && columns.len() == 1 && !scanned[0].expand_record;
         if ordinality {
@@ -208,11 +208,8 @@ impl Analyzer<'_> {
         }
         let mut lateral = false;
         for function in &scanned {
-            let mut visit = |expr: &Expr| lateral |= find_var(expr, depth).is_some() || has_sublink(expr);
-            match &function.call {
-                Ok((_, args)) => args.iter().for_each(visit),
-                Err(value) => visit(value),
-            }
+            let depends = |expr: &Expr| find_var(expr, depth).is_some() || has_sublink(expr);
+            lateral |= function.source.exprs().iter().any(depends);
         }
         let name = scanned[0].name.clone();
         let shown = alias.map_or_else(|| name.clone(), |a| a.name.clone());
@@ -224,14 +221,14 @@ impl Analyzer<'_> {
     /// The columns a function in FROM has, and whether they are the fields of one record.
     fn function_columns(
         &mut self,
-        call: &Result<(Rc<types::parse_func::Resolved>, Vec<Expr>), Expr>,
+        source: &FunctionSource,
         name: String,
         coldefs: &[ColumnDef],
         loc: u32,
     ) -> Result<(Vec<Column>, bool)> {
-        let (ty, typmod, declared) = match call {
-            Ok((call, _)) => (call.ret, -1, call.function().map_or(&[][..], |f| f.columns)),
-            Err(value) => (value.ty, value.typmod, &[][..]),
+        let (ty, typmod, declared) = match source {
+            FunctionSource::Call(call, _) => (call.ret, -1, call.function().map_or(&[][..], |f| f.columns)),
+            FunctionSource::Value(value) => (value.ty, value.typmod, &[][..]),
         };
         let returns_record = ty == oid::RECORD && declared.is_empty();
         if !coldefs.is_empty() {
@@ -287,8 +284,8 @@ impl Analyzer<'_> {
     }
 
     fn join(&mut self, join: &ast::Join) -> Result<Item> {
-        let left = self.from_item(&join.left)?;
-        let right = self.from_item(&join.right)?;
+        let left = self.transform_item(&join.left)?;
+        let right = self.transform_item(&join.right)?;
         let left_columns = self.bare_columns(&left.entries);
         let right_columns = self.bare_columns(&right.entries);
         let using: Vec<(String, u32)> = if join.natural {
@@ -302,7 +299,7 @@ impl Analyzer<'_> {
             let before = std::mem::replace(&mut self.scope().visible_from, left.entries.start);
             let condition = self.clause_expr(condition, Clause::JoinOn);
             self.scope().visible_from = before;
-            on = Some(self.to_boolean(condition?, "JOIN/ON")?);
+            on = Some(self.coerce_to_boolean(condition?, "JOIN/ON")?);
         }
         let is_merged = |c: &ScopeColumn| using.iter().any(|(name, _)| *name == c.name);
         let mut columns = merged;
@@ -353,8 +350,8 @@ impl Analyzer<'_> {
                 let message = format!("column name \"{name}\" appears more than once in USING clause");
                 return Err(self.error(SqlState::DUPLICATE_COLUMN, *loc, message));
             }
-            let l = self.using_column(name, *loc, left, "left")?;
-            let r = self.using_column(name, *loc, right, "right")?;
+            let l = using_column(name, left, "left")?;
+            let r = using_column(name, right, "right")?;
             conditions.push(self.operator(&vec!["=".into()], Some(l.clone()), r.clone(), *loc)?);
             let ty = self.common_type(&[&l, &r], "JOIN/USING")?;
             let l = self.coerce(l, ty, -1, Context::Implicit)?;
@@ -373,20 +370,21 @@ impl Analyzer<'_> {
         };
         Ok((merged, on))
     }
+}
 
-    fn using_column(&self, name: &str, loc: u32, columns: &[ScopeColumn], side: &str) -> Result<Expr> {
-        let mut matching = columns.iter().filter(|c| c.name == name);
-        match (matching.next(), matching.next()) {
-            (Some(found), None) => Ok(found.expr.clone()),
-            (Some(_), Some(_)) => {
-                let message = format!("common column name \"{name}\" appears more than once in {side} table");
-                Err(error!(SqlState::AMBIGUOUS_COLUMN, "{message}"))
-            }
-            (None, _) => {
-                let message =
-                    format!("column \"{name}\" specified in USING clause does not exist in {side} table");
-                Err(self.error(SqlState::UNDEFINED_COLUMN, loc, message))
-            }
+/// The column that USING means on one side.
+fn using_column(name: &str, columns: &[ScopeColumn], side: &str) -> Result<Expr> {
+    let mut matching = columns.iter().filter(|c| c.name == name);
+    match (matching.next(), matching.next()) {
+        (Some(found), None) => Ok(found.expr.clone()),
+        (Some(_), Some(_)) => {
+            let message = format!("common column name \"{name}\" appears more than once in {side} table");
+            Err(error!(SqlState::AMBIGUOUS_COLUMN, "{message}"))
+        }
+        (None, _) => {
+            let message =
+                format!("column \"{name}\" specified in USING clause does not exist in {side} table");
+            Err(error!(SqlState::UNDEFINED_COLUMN, "{message}"))
         }
     }
 }

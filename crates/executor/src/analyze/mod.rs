@@ -146,7 +146,7 @@ impl<'a> Analyzer<'a> {
 
     fn scope(&mut self) -> &mut Scope {
         if self.scopes.is_empty() {
-            self.scopes.push(Scope::new(0));
+            self.scopes.push(Scope::new());
         }
         let last = self.scopes.len() - 1;
         &mut self.scopes[last]

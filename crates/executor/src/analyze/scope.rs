@@ -82,7 +82,6 @@ pub(crate) struct ScopeItem {
 /// One query's names and frame.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    pub(crate) depth: usize,
     /// Slots given out.
     pub(crate) width: usize,
     /// Slots of FROM; those behind hold aggregates and the like.
@@ -104,9 +103,8 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    pub(crate) fn new(depth: usize) -> Scope {
+    pub(crate) fn new() -> Scope {
         Scope {
-            depth,
             width: 0,
             input_width: 0,
             items: Vec::new(),
@@ -239,8 +237,21 @@ impl Analyzer<'_> {
         columns.map(|c| ScopeColumn { expr: Expr { loc, ..c.expr }, ..c }).collect()
     }
 
+    /// `table.*` within an expression: its row.
+    pub(super) fn row_of(&mut self, name: &[String], loc: u32) -> Result<Expr> {
+        let (level, index) = self.item_of(name, loc)?;
+        Ok(self.whole_row(level, index, loc))
+    }
+
     /// All columns that `table.*` shows.
     pub(super) fn table_star(&mut self, name: &[String], loc: u32) -> Result<Vec<ScopeColumn>> {
+        let (level, index) = self.item_of(name, loc)?;
+        self.reaches(level);
+        let columns = self.scopes[level].items[index].columns.clone();
+        Ok(columns.into_iter().map(|c| ScopeColumn { expr: Expr { loc, ..c.expr }, ..c }).collect())
+    }
+
+    fn item_of(&self, name: &[String], loc: u32) -> Result<(usize, usize)> {
         let (schema, table) = match name {
             [table] => (None, table),
             [schema, table] | [_, schema, table] => (Some(schema.as_str()), table),
@@ -249,12 +260,7 @@ impl Analyzer<'_> {
                 return Err(self.error(SqlState::SYNTAX_ERROR, loc, message));
             }
         };
-        let Some((level, index)) = self.find_item(schema, table) else {
-            return Err(self.no_table(table, loc));
-        };
-        self.reaches(level);
-        let columns = self.scopes[level].items[index].columns.clone();
-        Ok(columns.into_iter().map(|c| ScopeColumn { expr: Expr { loc, ..c.expr }, ..c }).collect())
+        self.find_item(schema, table).ok_or_else(|| self.no_table(table, loc))
     }
 
     // --- errors ---

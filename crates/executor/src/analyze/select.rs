@@ -31,8 +31,7 @@ impl Analyzer<'_> {
     /// operation, which decide together).
     pub(super) fn query(&mut self, stmt: &SelectStmt, keep_unknown: Option<()>) -> Result<Query> {
         self.check_stack()?;
-        let depth = self.scopes.len();
-        self.scopes.push(Scope::new(depth));
+        self.scopes.push(Scope::new());
         let query = self.query_in_scope(stmt, keep_unknown.is_some());
         self.scopes.pop();
         query
@@ -81,7 +80,7 @@ impl Analyzer<'_> {
         if let Some(into) = &simple.into {
             return Err(self.unsupported(into.loc, "SELECT INTO"));
         }
-        let from = self.from_clause(&simple.from)?;
+        let from = self.transform_from(&simple.from)?;
         let scope = self.scope();
         scope.input_width = scope.width;
 
@@ -121,7 +120,7 @@ impl Analyzer<'_> {
     fn condition(&mut self, expr: Option<&AstExpr>, clause: Clause) -> Result<Option<Expr>> {
         let Some(expr) = expr else { return Ok(None) };
         let condition = self.clause_expr(expr, clause)?;
-        self.to_boolean(condition, clause.words()).map(Some)
+        self.coerce_to_boolean(condition, clause.words()).map(Some)
     }
 
     /// An expression that belongs to a clause.
@@ -206,7 +205,7 @@ impl Analyzer<'_> {
             for row in &mut analyzed {
                 if ty != oid::UNKNOWN {
                     let cell = std::mem::replace(&mut row[i], placeholder());
-                    row[i] = self.to_common(cell, ty, "VALUES")?;
+                    row[i] = self.coerce_to_common(cell, ty, "VALUES")?;
                 }
             }
             columns.push(Column { name: format!("column{}", i + 1), ty, typmod });
@@ -223,7 +222,7 @@ impl Analyzer<'_> {
 
     /// A row of expressions without any query around them, each brought to its type.
     pub(super) fn arguments_query(&mut self, args: &[AstExpr], types: &[Oid]) -> Result<Query> {
-        self.scopes.push(Scope::new(0));
+        self.scopes.push(Scope::new());
         let mut row = Vec::with_capacity(args.len());
         let mut columns = Vec::with_capacity(args.len());
         for (i, (arg, ty)) in args.iter().zip(types).enumerate() {

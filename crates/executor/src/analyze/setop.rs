@@ -132,7 +132,7 @@ impl Analyzer<'_> {
 }
 
 /// What a query returns in a column, for its type and its place in the source.
-fn output(query: &Query, column: usize) -> Expr {
+pub(super) fn output(query: &Query, column: usize) -> Expr {
     let Column { ty, typmod, .. } = query.columns[column];
     let mut expr = match &query.body {
         Body::Select(select) => Expr { loc: select.targets[column].loc, ..var(ty, typmod, 0, 0) },

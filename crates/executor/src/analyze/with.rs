@@ -106,7 +106,8 @@ impl Analyzer<'_> {
             return Err(self.error(SqlState::SYNTAX_ERROR, right.loc, message));
         }
         for (i, column) in columns.iter().enumerate() {
-            self.fit_recursive_column(cte, &mut again, i, column)?;
+            let loc = super::setop::output(&self.ctes[id].query, i).loc;
+            self.fit_recursive_column(cte, &mut again, i, column, loc)?;
         }
         let keys = columns.iter().enumerate().map(|(i, c)| plain_key(i, c.ty)).collect();
         self.ctes[id].recursive = Some((Rc::new(again), *all));
@@ -120,6 +121,7 @@ impl Analyzer<'_> {
         again: &mut Query,
         index: usize,
         column: &Column,
+        loc: u32,
     ) -> Result<()> {
         let types = [column.ty, again.columns[index].ty];
         let overall =
@@ -132,7 +134,7 @@ impl Analyzer<'_> {
                 format_type(column.ty, column.typmod),
                 format_type(overall, -1)
             );
-            let e = self.error(SqlState::DATATYPE_MISMATCH, cte.loc, message);
+            let e = self.error(SqlState::DATATYPE_MISMATCH, loc, message);
             return Err(e.hint("Cast the output of the non-recursive term to the correct type."));
         }
         self.retype(again, index, overall)

@@ -12,7 +12,7 @@ use super::join::JoinState;
 use super::query::QueryState;
 use super::{Cx, Row};
 use crate::env::VirtualRelation;
-use crate::query::{From, FunctionScan, Query, ScannedFunction};
+use crate::query::{From, FunctionScan, FunctionSource, Query, ScannedFunction};
 
 /// An item of FROM under way.
 pub(super) enum FromState {
@@ -118,12 +118,12 @@ impl FunctionState {
 }
 
 fn open(function: &ScannedFunction, cx: &mut Cx<'_>) -> Result<RowIter> {
-    match &function.call {
-        Ok((call, args)) => {
+    match &function.source {
+        FunctionSource::Call(call, args) => {
             let args: Result<Row> = args.iter().map(|arg| cx.eval(arg)).collect();
             call.call_set(cx.session, &args?)
         }
-        Err(value) => {
+        FunctionSource::Value(value) => {
             let value = cx.eval(value)?;
             Ok(Box::new(std::iter::once(Ok(vec![value]))))
         }

@@ -42,7 +42,7 @@ pub(super) fn sort_rows(keys: &[SortKey], rows: &mut [Row], cx: &Cx<'_>) -> Resu
             return Ordering::Equal;
         }
         comparisons = comparisons.wrapping_add(1);
-        if comparisons % COMPARISONS_PER_CHECK == 0
+        if comparisons.is_multiple_of(COMPARISONS_PER_CHECK)
             && let Err(e) = cx.check_interrupts()
         {
             failure = Some(e);

@@ -1,6 +1,7 @@
 //! The types and their functions, one file for each C file of src/backend/utils/adt (large C files are several
 //! here). A function that SQL can call has its C name.
 
+pub mod array_userfuncs;
 pub mod arrayfuncs;
 pub mod bool;
 pub mod bytea;
@@ -17,12 +18,17 @@ pub mod int;
 pub mod interval;
 pub(crate) mod interval_parse;
 pub mod json;
+pub(crate) mod like;
+pub(crate) mod misc;
 pub mod name;
 pub mod numeric;
 pub(crate) mod numeric_math;
 pub(crate) mod numeric_ops;
 pub mod oid;
+pub(crate) mod oracle_compat;
+pub(crate) mod regexp;
 pub mod rowtypes;
+pub mod text_format;
 pub mod timestamp;
 pub mod uuid;
 pub(crate) mod varlena;

@@ -1,6 +1,6 @@
 //! Rows of pg_proc for the functions on others: OID, name, argument types, result, code.
 
-use crate::adt::{oid, rowtypes};
+use crate::adt::{array_userfuncs, misc, oid, rowtypes};
 use crate::agg;
 use crate::fmgr::Builtin;
 use crate::oid::*;
@@ -64,6 +64,46 @@ pub(crate) static ROWS: &[Builtin] = &[
     Builtin::scalar(2985, "record_le", &[RECORD, RECORD], BOOL, rowtypes::record_le),
     Builtin::scalar(2986, "record_ge", &[RECORD, RECORD], BOOL, rowtypes::record_ge),
     Builtin::scalar(2987, "btrecordcmp", &[RECORD, RECORD], INT4, rowtypes::btrecordcmp),
+    // array_userfuncs.rs
+    Builtin::scalar(378, "array_append", &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE], ANYCOMPATIBLEARRAY, array_userfuncs::array_append).not_strict(),
+    Builtin::scalar(379, "array_prepend", &[ANYCOMPATIBLE, ANYCOMPATIBLEARRAY], ANYCOMPATIBLEARRAY, array_userfuncs::array_prepend).not_strict(),
+    Builtin::scalar(382, "btarraycmp", &[ANYARRAY, ANYARRAY], INT4, array_userfuncs::btarraycmp),
+    Builtin::scalar(383, "array_cat", &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLEARRAY], ANYCOMPATIBLEARRAY, array_userfuncs::array_cat).not_strict(),
+    Builtin::scalar(390, "array_ne", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::array_ne),
+    Builtin::scalar(391, "array_lt", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::array_lt),
+    Builtin::scalar(392, "array_gt", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::array_gt),
+    Builtin::scalar(393, "array_le", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::array_le),
+    Builtin::scalar(396, "array_ge", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::array_ge),
+    Builtin::scalar(515, "array_larger", &[ANYARRAY, ANYARRAY], ANYARRAY, array_userfuncs::array_larger),
+    Builtin::scalar(516, "array_smaller", &[ANYARRAY, ANYARRAY], ANYARRAY, array_userfuncs::array_smaller),
+    Builtin::scalar(744, "array_eq", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::array_eq),
+    Builtin::scalar(747, "array_dims", &[ANYARRAY], TEXT, array_userfuncs::array_dims),
+    Builtin::scalar(748, "array_ndims", &[ANYARRAY], INT4, array_userfuncs::array_ndims),
+    Builtin::set(1191, "generate_subscripts", &[ANYARRAY, INT4, BOOL], INT4, array_userfuncs::generate_subscripts),
+    Builtin::set(1192, "generate_subscripts", &[ANYARRAY, INT4], INT4, array_userfuncs::generate_subscripts_nodir),
+    Builtin::scalar(1193, "array_fill", &[ANYELEMENT, _INT4], ANYARRAY, array_userfuncs::array_fill).not_strict(),
+    Builtin::scalar(1286, "array_fill", &[ANYELEMENT, _INT4, _INT4], ANYARRAY, array_userfuncs::array_fill_with_lower_bounds).not_strict(),
+    Builtin::scalar(2091, "array_lower", &[ANYARRAY, INT4], INT4, array_userfuncs::array_lower),
+    Builtin::scalar(2092, "array_upper", &[ANYARRAY, INT4], INT4, array_userfuncs::array_upper),
+    Builtin::scalar(2176, "array_length", &[ANYARRAY, INT4], INT4, array_userfuncs::array_length),
+    Builtin::set(2331, "unnest", &[ANYARRAY], ANYELEMENT, array_userfuncs::array_unnest),
+    Builtin::scalar(2747, "arrayoverlap", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::arrayoverlap),
+    Builtin::scalar(2748, "arraycontains", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::arraycontains),
+    Builtin::scalar(2749, "arraycontained", &[ANYARRAY, ANYARRAY], BOOL, array_userfuncs::arraycontained),
+    Builtin::scalar(3167, "array_remove", &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE], ANYCOMPATIBLEARRAY, array_userfuncs::array_remove).not_strict(),
+    Builtin::scalar(3168, "array_replace", &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE, ANYCOMPATIBLE], ANYCOMPATIBLEARRAY, array_userfuncs::array_replace).not_strict(),
+    Builtin::scalar(3179, "cardinality", &[ANYARRAY], INT4, array_userfuncs::array_cardinality),
+    Builtin::scalar(3277, "array_position", &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE], INT4, array_userfuncs::array_position).not_strict(),
+    Builtin::scalar(3278, "array_position", &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE, INT4], INT4, array_userfuncs::array_position_start).not_strict(),
+    Builtin::scalar(3279, "array_positions", &[ANYCOMPATIBLEARRAY, ANYCOMPATIBLE], _INT4, array_userfuncs::array_positions).not_strict(),
+    Builtin::scalar(6172, "trim_array", &[ANYARRAY, INT4], ANYARRAY, array_userfuncs::trim_array),
+    // misc.rs
+    Builtin::scalar(438, "num_nulls", &[ANY], INT4, misc::pg_num_nulls).not_strict().variadic(ANY),
+    Builtin::scalar(440, "num_nonnulls", &[ANY], INT4, misc::pg_num_nonnulls).not_strict().variadic(ANY),
+    Builtin::scalar(1619, "pg_typeof", &[ANY], REGTYPE, misc::pg_typeof).not_strict().stable(),
+    Builtin::scalar(2288, "pg_size_pretty", &[INT8], TEXT, misc::pg_size_pretty),
+    Builtin::scalar(3166, "pg_size_pretty", &[NUMERIC], TEXT, misc::pg_size_pretty_numeric),
+    Builtin::scalar(3334, "pg_size_bytes", &[TEXT], INT8, misc::pg_size_bytes),
     // agg.rs
     Builtin::aggregate(2050, "max", &[ANYARRAY], ANYARRAY, agg::max),
     Builtin::aggregate(2051, "min", &[ANYARRAY], ANYARRAY, agg::min),
