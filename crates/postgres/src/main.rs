@@ -25,7 +25,11 @@ fn main() -> ExitCode {
         std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let options = match options::parse(&arguments) {
         Ok(options) => options,
-        Err(message) => return complain(&message, 1),
+        Err(StartupProblem::Text(text)) => return complain(&text, 1),
+        Err(StartupProblem::Report(error)) => {
+            error.report();
+            return ExitCode::from(1);
+        }
     };
     match options.command {
         Command::Help => return help::print_help(),

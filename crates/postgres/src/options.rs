@@ -1,5 +1,9 @@
 //! The command line, in PostgreSQL's spelling.
 
+use common::SqlState;
+use elog::fatal;
+use guc::StartupProblem;
+
 /// What the program is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -53,8 +57,8 @@ const FLAGS: [(char, &str, &str); 6] = [
 /// Reads the arguments after the program's name.
 ///
 /// # Errors
-/// The text for the terminal; the program then ends with status 1.
-pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
+/// What the terminal or the log is told; the program then ends with status 1.
+pub(crate) fn parse(arguments: &[String]) -> Result<Options, StartupProblem> {
     let mut options =
         Options { command: Command::Serve, data_dir: None, settings: Vec::new(), send_stop: false };
     match arguments.first().map(String::as_str) {
@@ -62,14 +66,14 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
         Some("--version" | "-V") => options.command = Command::Version,
         Some("--describe-config") => options.command = Command::DescribeConfig,
         Some(mode @ ("--single" | "--boot" | "--check")) => {
-            return Err(format!("postgres: {mode} is not supported yet"));
+            return text(format!("postgres: {mode} is not supported yet"));
         }
         _ => parse_all(arguments, &mut options)?,
     }
     Ok(options)
 }
 
-fn parse_all(arguments: &[String], options: &mut Options) -> Result<(), String> {
+fn parse_all(arguments: &[String], options: &mut Options) -> Result<(), StartupProblem> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         if let Some(assignment) = argument.strip_prefix("--") {
@@ -77,7 +81,7 @@ fn parse_all(arguments: &[String], options: &mut Options) -> Result<(), String> 
             continue;
         }
         let Some(letters) = argument.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-            return Err(format!("postgres: invalid argument: \"{argument}\"\n{ADVICE}"));
+            return text(format!("postgres: invalid argument: \"{argument}\"\n{ADVICE}"));
         };
         parse_letters(letters, &mut rest, options)?;
     }
@@ -89,7 +93,7 @@ fn parse_letters<'a>(
     letters: &str,
     rest: &mut impl Iterator<Item = &'a String>,
     options: &mut Options,
-) -> Result<(), String> {
+) -> Result<(), StartupProblem> {
     for (at, letter) in letters.char_indices() {
         if let Some((_, name, value)) = FLAGS.iter().find(|(flag, ..)| *flag == letter) {
             options.settings.push(((*name).to_owned(), (*value).to_owned()));
@@ -106,7 +110,7 @@ fn parse_letters<'a>(
         let attached = &letters[at + letter.len_utf8()..];
         let mut value = || {
             let value = if attached.is_empty() { rest.next().cloned() } else { Some(attached.to_owned()) };
-            value.ok_or_else(|| format!("postgres: option requires an argument -- '{letter}'\n{ADVICE}"))
+            value.map_or_else(|| text(format!("postgres: option requires an argument -- '{letter}'\n{ADVICE}")), Ok)
         };
         match letter {
             'D' => options.data_dir = Some(value()?),
@@ -121,7 +125,7 @@ fn parse_letters<'a>(
             }
             _ => match WITH_ARGUMENT.iter().find(|(option, _)| *option == letter) {
                 Some((_, name)) => options.settings.push(((*name).to_owned(), value()?)),
-                None => return Err(format!("postgres: invalid option -- '{letter}'\n{ADVICE}")),
+                None => return text(format!("postgres: invalid option -- '{letter}'\n{ADVICE}")),
             },
         }
         return Ok(());
@@ -137,11 +141,16 @@ fn debug_level(level: &str) -> String {
     }
 }
 
-fn assignment_of(text: &str, shown: &str) -> Result<(String, String), String> {
+fn assignment_of(text: &str, shown: &str) -> Result<(String, String), StartupProblem> {
     match guc::parse_long_option(text) {
         (name, Some(value)) => Ok((name, value)),
-        (_, None) => Err(format!("postgres: {shown} requires a value")),
+        // PostgreSQL has its log by then, and uses it.
+        (_, None) => Err(fatal!(SqlState::SYNTAX_ERROR, "{shown} requires a value").into()),
     }
+}
+
+fn text<T>(message: String) -> Result<T, StartupProblem> {
+    Err(StartupProblem::Text(message))
 }
 
 #[cfg(test)]
@@ -150,7 +159,10 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Options, String> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        parse(&words)
+        parse(&words).map_err(|problem| match problem {
+            StartupProblem::Text(text) => text,
+            StartupProblem::Report(error) => error.to_string(),
+        })
     }
 
     #[test]
@@ -188,7 +200,7 @@ mod tests {
         check("-Z", "postgres: invalid option -- 'Z'");
         check("-D", "postgres: option requires an argument -- 'D'");
         check("extra", "postgres: invalid argument: \"extra\"");
-        check("-c port", "postgres: -c port requires a value");
+        check("-c port", "FATAL:  -c port requires a value");
         check("--single postgres", "postgres: --single is not supported yet");
     }
 }

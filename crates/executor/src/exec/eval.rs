@@ -81,12 +81,7 @@ impl Cx<'_> {
                 if same { Ok(Datum::Null) } else { self.eval(result) }
             }
             Node::IsDistinct { equal, left, right, negated } => {
-                let (a, b) = (self.eval(left)?, self.eval(right)?);
-                let distinct = match (a.is_null(), b.is_null()) {
-                    (false, false) => !holds(&equal.call(self.session, &[a, b])?),
-                    (x, y) => x != y,
-                };
-                Ok(Datum::Bool(distinct != *negated))
+                Ok(Datum::Bool(self.is_distinct(equal, left, right)? != *negated))
             }
             Node::OpArray { call, all, left, right } => self.op_array(call, *all, left, right),
             Node::Array { elem, items, nested } => {
@@ -119,6 +114,15 @@ impl Cx<'_> {
             }),
             Node::ValueFunction { function, typmod } => self.value_function(*function, expr, *typmod),
             _ => Ok(Datum::Null),
+        }
+    }
+
+    /// Two NULLs are not distinct; a NULL and anything else are.
+    fn is_distinct(&mut self, equal: &Resolved, left: &Expr, right: &Expr) -> Result<bool> {
+        let (a, b) = (self.eval(left)?, self.eval(right)?);
+        match (a.is_null(), b.is_null()) {
+            (false, false) => Ok(!holds(&equal.call(self.session, &[a, b])?)),
+            (x, y) => Ok(x != y),
         }
     }
 

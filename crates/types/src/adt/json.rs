@@ -349,6 +349,11 @@ pub(crate) fn write_spaced(value: &Json, out: &mut String) {
     write_with(value, ", ", ": ", out);
 }
 
+/// Without any blanks.
+pub(crate) fn write_compact(value: &Json, out: &mut String) {
+    write_with(value, ",", ":", out);
+}
+
 fn write_with(value: &Json, comma: &str, colon: &str, out: &mut String) {
     match value {
         Json::Null => out.push_str("null"),

@@ -452,7 +452,7 @@ mod tests {
             "
             timestamp:2024-01-31 12:00  +  interval:1 month => 2024-02-29 12:00:00
             timestamp:2024-03-01  -  timestamp:2024-02-01 12:00 => 28 days 12:00:00
-            age(timestamp:2024-03-01 | timestamp:2001-06-13) => 22 years 8 mons 17 days
+            age(timestamp:2024-03-01 | timestamp:2001-06-13) => 22 years 8 mons 18 days
             date:2024-01-31  +  time:10:00 => 2024-01-31 10:00:00
             timestamptz(date:2024-01-31) => 2024-01-31 00:00:00+00
             timezone(Europe/Paris | timestamp:2024-07-01 12:00) => 2024-07-01 10:00:00+00

@@ -1,6 +1,6 @@
 //! Rows of pg_cast, by source and target OID.
 
-use crate::adt::{bool, date_ops, float, inet, int, interval_ops, name, numeric_ops, oid, timestamp_ops, varchar};
+use crate::adt::{bool, date_ops, float, inet, int, interval_ops, jsonfuncs, name, numeric_ops, oid, timestamp_ops, varchar};
 use crate::cast::Context::{Assignment, Explicit, Implicit};
 use crate::cast::{CastRow, Method, row};
 use crate::oid::*;
@@ -181,7 +181,14 @@ pub(crate) static CASTS: &[CastRow] = &[
     row(REGDICTIONARY, INT8, Assignment, Method::Function(int::oidtoi8, 1)),
     row(REGDICTIONARY, INT4, Assignment, Method::Binary),
     row(REGDICTIONARY, OID, Implicit, Method::Binary),
+    row(JSONB, BOOL, Explicit, Method::Function(jsonfuncs::jsonb_bool, 1)),
+    row(JSONB, INT8, Explicit, Method::Function(jsonfuncs::jsonb_int8, 1)),
+    row(JSONB, INT2, Explicit, Method::Function(jsonfuncs::jsonb_int2, 1)),
+    row(JSONB, INT4, Explicit, Method::Function(jsonfuncs::jsonb_int4, 1)),
     row(JSONB, JSON, Assignment, Method::InOut),
+    row(JSONB, FLOAT4, Explicit, Method::Function(jsonfuncs::jsonb_float4, 1)),
+    row(JSONB, FLOAT8, Explicit, Method::Function(jsonfuncs::jsonb_float8, 1)),
+    row(JSONB, NUMERIC, Explicit, Method::Function(jsonfuncs::jsonb_numeric, 1)),
     row(REGNAMESPACE, INT8, Assignment, Method::Function(int::oidtoi8, 1)),
     row(REGNAMESPACE, INT4, Assignment, Method::Binary),
     row(REGNAMESPACE, OID, Implicit, Method::Binary),

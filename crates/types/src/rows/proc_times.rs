@@ -1,6 +1,6 @@
 //! Rows of pg_proc for the functions on times: OID, name, argument types, result, code.
 
-use crate::adt::{date_ops, extract, interval_ops, timestamp_ops};
+use crate::adt::{date_ops, extract, formatting, formatting_number, interval_ops, timestamp_ops};
 use crate::fmgr::Builtin;
 use crate::oid::*;
 
@@ -208,4 +208,17 @@ pub(crate) static ROWS: &[Builtin] = &[
     Builtin::scalar(6202, "extract", &[TEXT, TIMESTAMP], NUMERIC, extract::extract_timestamp),
     Builtin::scalar(6203, "extract", &[TEXT, TIMESTAMPTZ], NUMERIC, extract::extract_timestamptz).stable(),
     Builtin::scalar(6204, "extract", &[TEXT, INTERVAL], NUMERIC, extract::extract_interval),
+    // formatting.rs
+    Builtin::scalar(1768, "to_char", &[INTERVAL, TEXT], TEXT, formatting::interval_to_char).stable(),
+    Builtin::scalar(1770, "to_char", &[TIMESTAMPTZ, TEXT], TEXT, formatting::timestamptz_to_char).stable(),
+    Builtin::scalar(1778, "to_timestamp", &[TEXT, TEXT], TIMESTAMPTZ, formatting::to_timestamp).stable(),
+    Builtin::scalar(1780, "to_date", &[TEXT, TEXT], DATE, formatting::to_date).stable(),
+    Builtin::scalar(2049, "to_char", &[TIMESTAMP, TEXT], TEXT, formatting::timestamp_to_char).stable(),
+    // formatting_number.rs
+    Builtin::scalar(1772, "to_char", &[NUMERIC, TEXT], TEXT, formatting_number::numeric_to_char).stable(),
+    Builtin::scalar(1773, "to_char", &[INT4, TEXT], TEXT, formatting_number::int4_to_char).stable(),
+    Builtin::scalar(1774, "to_char", &[INT8, TEXT], TEXT, formatting_number::int8_to_char).stable(),
+    Builtin::scalar(1775, "to_char", &[FLOAT4, TEXT], TEXT, formatting_number::float4_to_char).stable(),
+    Builtin::scalar(1776, "to_char", &[FLOAT8, TEXT], TEXT, formatting_number::float8_to_char).stable(),
+    Builtin::scalar(1777, "to_number", &[TEXT, TEXT], NUMERIC, formatting_number::numeric_to_number).stable(),
 ];

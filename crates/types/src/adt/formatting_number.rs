@@ -1,0 +1,378 @@
+//! `to_char` and `to_number` with a numeric template. C: formatting.c, the number half.
+
+use common::SqlState;
+use elog::{Result, error};
+
+use super::formatting::ordinal_suffix;
+use super::numeric::{self, Numeric};
+
+/// A numeric template taken apart. C: `NUMDesc`.
+#[derive(Default)]
+struct Template {
+    tokens: Vec<Token>,
+    /// Digit positions before the point.
+    before: usize,
+    /// Digit positions behind it.
+    after: usize,
+    /// Position of the first `0` before the point.
+    zero_from: Option<usize>,
+    /// Index of the last `0` behind the point.
+    zero_to: usize,
+    fill_mode: bool,
+    sign_given: bool,
+    bracket: bool,
+    has_point: bool,
+    shift: u32,
+    scientific: bool,
+    roman: Option<bool>,
+}
+
+#[derive(Clone, PartialEq)]
+enum Token {
+    Digit,
+    Point,
+    Group,
+    /// `S`, `MI`, `PL`, `SG`.
+    Sign(&'static str),
+    Ordinal(bool),
+    Text(String),
+}
+
+fn bad(message: &str) -> elog::PgError {
+    error!(SqlState::SYNTAX_ERROR, "{message}")
+}
+
+/// C: `NUMDesc_prepare`.
+fn parse(text: &str) -> Result<Template> {
+    let mut t = Template::default();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let upper: String = rest.chars().take(4).collect::<String>().to_ascii_uppercase();
+        let mut used = 2;
+        if upper == "EEEE" {
+            t.scientific = true;
+            used = 4;
+        } else if upper.starts_with("FM") {
+            t.fill_mode = true;
+        } else if upper.starts_with("MI") {
+            t.tokens.push(Token::Sign("MI"));
+            t.sign_given = true;
+        } else if upper.starts_with("PL") {
+            t.tokens.push(Token::Sign("PL"));
+            t.sign_given = true;
+        } else if upper.starts_with("SG") {
+            t.tokens.push(Token::Sign("SG"));
+            t.sign_given = true;
+        } else if upper.starts_with("PR") {
+            t.bracket = true;
+        } else if upper.starts_with("TH") {
+            t.tokens.push(Token::Ordinal(rest.starts_with('T')));
+        } else if upper.starts_with("RN") {
+            t.roman = Some(rest.starts_with('R'));
+        } else {
+            used = t.single(rest)?;
+        }
+        rest = &rest[used..];
+    }
+    Ok(t)
+}
+
+impl Template {
+    /// One-letter tokens. Returns the bytes used.
+    fn single(&mut self, rest: &str) -> Result<usize> {
+        let c = rest.chars().next().unwrap_or(' ');
+        match c {
+            '9' | '0' => {
+                if self.shift > 0 || (self.has_v() && !self.has_point) {
+                    self.shift += 1;
+                }
+                if self.has_point {
+                    self.after += 1;
+                    if c == '0' {
+                        self.zero_to = self.after;
+                    }
+                } else {
+                    self.before += 1;
+                    if c == '0' && self.zero_from.is_none() {
+                        self.zero_from = Some(self.before);
+                    }
+                }
+                self.tokens.push(Token::Digit);
+            }
+            '.' | 'D' | 'd' => {
+                if self.has_point {
+                    return Err(bad("multiple decimal points"));
+                }
+                self.has_point = true;
+                self.tokens.push(Token::Point);
+            }
+            ',' | 'G' | 'g' => self.tokens.push(Token::Group),
+            'S' | 's' => {
+                if self.sign_given {
+                    return Err(bad("cannot use \"S\" twice"));
+                }
+                self.sign_given = true;
+                self.tokens.push(Token::Sign("S"));
+            }
+            'V' | 'v' => self.tokens.push(Token::Text("\u{0}V".into())),
+            'B' | 'b' | 'C' | 'c' => {}
+            'L' | 'l' => self.tokens.push(Token::Text(" ".into())),
+            '"' => {
+                let quoted = &rest[1..];
+                let end = quoted.find('"').unwrap_or(quoted.len());
+                self.tokens.push(Token::Text(quoted[..end].to_string()));
+                return Ok((end + 2).min(rest.len()));
+            }
+            c => self.tokens.push(Token::Text(c.to_string())),
+        }
+        Ok(c.len_utf8())
+    }
+
+    fn has_v(&self) -> bool {
+        self.tokens.contains(&Token::Text("\u{0}V".into()))
+    }
+}
+
+fn roman(n: i64) -> String {
+    const PARTS: [(i64, &str); 13] = [
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    if !(1..4000).contains(&n) {
+        return "#".repeat(15);
+    }
+    let mut left = n;
+    let mut out = String::new();
+    for (value, letters) in PARTS {
+        while left >= value {
+            out.push_str(letters);
+            left -= value;
+        }
+    }
+    out
+}
+
+/// C: `numeric_to_char` and its kin, `NUM_processor`.
+fn to_char(value: &Numeric, template: &str) -> Result<String> {
+    let t = parse(template)?;
+    if let Some(upper) = t.roman {
+        let text = roman(numeric::round_to(value, 0).to_i128().and_then(|v| i64::try_from(v).ok()).unwrap_or(0));
+        let text = if upper { text } else { text.to_lowercase() };
+        return Ok(if t.fill_mode { text } else { format!("{text:>15}") });
+    }
+    if t.scientific {
+        let digits = t.after;
+        let text = match value {
+            Numeric::Finite { .. } => format!("{:.*e}", digits, value.to_f64()),
+            _ => "#.####".into(),
+        };
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        let sign = if exponent < 0 { '-' } else { '+' };
+        let lead = if mantissa.starts_with('-') || t.fill_mode { "" } else { " " };
+        return Ok(format!("{lead}{mantissa}e{sign}{:02}", exponent.abs()));
+    }
+    let shifted = match t.shift {
+        0 => value.clone(),
+        n => numeric::multiply(value, &Numeric::new(numeric::pow10(n), 0)),
+    };
+    let rounded = numeric::round_to(&shifted, t.after as i64);
+    let negative = rounded.signum() < 0 || (value.signum() < 0 && rounded.is_zero() && false);
+    let magnitude = if negative { numeric::negate(&rounded) } else { rounded };
+    let text = match &magnitude {
+        Numeric::Finite { .. } => magnitude.to_string(),
+        _ => String::new(),
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let whole = if whole == "0" && t.before > 0 { "" } else { whole };
+    let overflow = whole.len() > t.before || text.is_empty();
+    Ok(Writer { t: &t, whole, fraction, negative, overflow }.run())
+}
+
+struct Writer<'a> {
+    t: &'a Template,
+    whole: &'a str,
+    fraction: &'a str,
+    negative: bool,
+    overflow: bool,
+}
+
+impl Writer<'_> {
+    fn run(&self) -> String {
+        let t = self.t;
+        let mut out = String::new();
+        let (mut before_seen, mut after_seen) = (0usize, 0usize);
+        let first_digit = t.before - self.whole.len().min(t.before) + 1;
+        // Zeros are shown from the first `0` of the template, or for a lone 0.
+        let zero_from = t.zero_from.unwrap_or(usize::MAX).min(first_digit);
+        let lone_zero = self.whole.is_empty() && (t.after == 0 || !t.has_point) && t.zero_from.is_none();
+        let zero_from = if lone_zero { t.before.min(zero_from) } else { zero_from };
+        let sign_mark = if self.negative { '-' } else { '+' };
+        let implicit = !t.sign_given && !t.bracket;
+        let mut sign_written = false;
+        let kept_fraction = if t.fill_mode {
+            let significant = self.fraction.trim_end_matches('0').len();
+            significant.max(t.zero_to)
+        } else {
+            t.after
+        };
+        let leading_s = t.tokens.iter().position(|k| *k == Token::Sign("S")) < t.tokens.iter().position(|k| *k == Token::Digit);
+        let mut in_point = false;
+        for token in &t.tokens {
+            match token {
+                Token::Digit if !in_point => {
+                    before_seen += 1;
+                    let shown = before_seen >= zero_from || self.overflow;
+                    if shown && !sign_written {
+                        self.lead_sign(implicit, leading_s, sign_mark, &mut out);
+                        sign_written = true;
+                    }
+                    if self.overflow {
+                        out.push('#');
+                    } else if before_seen >= first_digit {
+                        out.push(char::from(self.whole.as_bytes()[before_seen - first_digit]));
+                    } else if shown {
+                        out.push('0');
+                    } else if !t.fill_mode {
+                        out.push(' ');
+                    }
+                }
+                Token::Digit => {
+                    after_seen += 1;
+                    if self.overflow {
+                        out.push('#');
+                    } else if after_seen <= kept_fraction {
+                        out.push(self.fraction.as_bytes().get(after_seen - 1).map_or('0', |b| char::from(*b)));
+                    }
+                }
+                Token::Point => {
+                    if !sign_written {
+                        self.lead_sign(implicit, leading_s, sign_mark, &mut out);
+                        sign_written = true;
+                    }
+                    out.push('.');
+                    in_point = true;
+                }
+                Token::Group => {
+                    if before_seen >= zero_from || self.overflow || sign_written {
+                        out.push(',');
+                    } else if !t.fill_mode {
+                        out.push(' ');
+                    }
+                }
+                Token::Sign("S") => {
+                    if !leading_s {
+                        out.push(sign_mark);
+                    }
+                }
+                Token::Sign("MI") => match self.negative {
+                    true => out.push('-'),
+                    false if !t.fill_mode => out.push(' '),
+                    false => {}
+                },
+                Token::Sign("PL") => match self.negative {
+                    false => out.push('+'),
+                    true if !t.fill_mode => out.push(' '),
+                    true => {}
+                },
+                Token::Sign(_) => out.push(sign_mark),
+                Token::Ordinal(upper) => {
+                    if !self.negative && self.fraction.is_empty() {
+                        let number = if self.whole.is_empty() { "0" } else { self.whole };
+                        out.push_str(ordinal_suffix(number, *upper));
+                    }
+                }
+                Token::Text(text) if text.starts_with('\0') => {}
+                Token::Text(text) => out.push_str(text),
+            }
+        }
+        if t.bracket {
+            match self.negative {
+                true => out.push('>'),
+                false if !t.fill_mode => out.push(' '),
+                false => {}
+            }
+        }
+        out
+    }
+
+    /// The sign goes right before the first digit, where a blank keeps its place for positive numbers.
+    fn lead_sign(&self, implicit: bool, leading_s: bool, mark: char, out: &mut String) {
+        let fill = self.t.fill_mode;
+        // A sign position precedes the digits; padding blanks have been written for the digits skipped.
+        if self.t.bracket {
+            match self.negative {
+                true => out.push('<'),
+                false if !fill => out.insert(0, ' '),
+                false => {}
+            }
+        } else if leading_s && self.t.tokens.contains(&Token::Sign("S")) {
+            out.push(mark);
+        } else if implicit {
+            match self.negative {
+                true => out.push('-'),
+                false if !fill => out.insert(0, ' '),
+                false => {}
+            }
+        }
+    }
+}
+
+/// Picks the digits out of a text by a template. C: `numeric_to_number`.
+fn to_number(text: &str, template: &str) -> Result<Option<Numeric>> {
+    if template.is_empty() {
+        return Ok(None);
+    }
+    let t = parse(template)?;
+    if t.roman.is_some() {
+        return Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "\"RN\" not supported for input"));
+    }
+    let mut digits = String::new();
+    let mut negative = false;
+    let mut fraction = None;
+    for c in text.chars() {
+        match c {
+            '0'..='9' => match fraction {
+                Some(n) if n >= t.after => break,
+                Some(n) => {
+                    fraction = Some(n + 1);
+                    digits.push(c);
+                }
+                None => digits.push(c),
+            },
+            '-' | '<' => negative = true,
+            '.' if t.has_point && fraction.is_none() => {
+                fraction = Some(0);
+                digits.push('.');
+            }
+            '.' => break,
+            _ => {}
+        }
+    }
+    if digits.is_empty() || digits == "." {
+        return Err(crate::io::invalid_input("numeric", " "));
+    }
+    let value = numeric::input(&digits, -1)?;
+    let value = numeric::round_to(&value, t.after as i64);
+    Ok(Some(if negative { numeric::negate(&value) } else { value }))
+}
+
+builtins! {
+    fn numeric_to_char(a: &Numeric, template: &str) -> String { to_char(a, template)? }
+    fn int4_to_char(a: i32, template: &str) -> String { to_char(&Numeric::from_i64(i64::from(a)), template)? }
+    fn int8_to_char(a: i64, template: &str) -> String { to_char(&Numeric::from_i64(a), template)? }
+    fn float4_to_char(a: f32, template: &str) -> String { to_char(&numeric::from_float(f64::from(a), 6)?, template)? }
+    fn float8_to_char(a: f64, template: &str) -> String { to_char(&numeric::from_float(a, 15)?, template)? }
+    fn numeric_to_number(a: &str, template: &str) -> Option<Numeric> { to_number(a, template)? }
+}
