@@ -1,5 +1,7 @@
 //! Where the programs are: this project's, built on first use, and the real PostgreSQL's.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -69,6 +71,35 @@ fn ours() -> &'static Programs {
         assert!(output.status.success(), "building the server: {}", String::from_utf8_lossy(&output.stderr));
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        Programs { dir: target.join(profile) }
+        Programs { dir: for_everybody(&target.join(profile)) }
+    })
+}
+
+/// The folder itself if the server's user can walk down to it, else one below /tmp with copies of the programs:
+/// a checkout may lie where only its owner may look.
+pub fn for_everybody(built: &Path) -> PathBuf {
+    if is_reachable(built) {
+        return built.to_owned();
+    }
+    let name = built.display().to_string().replace('/', "-");
+    let copies = Path::new("/tmp/pganatomy-programs").join(name.trim_start_matches('-'));
+    fs::create_dir_all(&copies).expect("room in /tmp");
+    for program in ["postgres", "initdb", "pg_ctl"] {
+        // By another name first: a test beside us may be running the one that is there.
+        let fresh = copies.join(format!("{program}.{}", std::process::id()));
+        fs::copy(built.join(program), &fresh).expect("a program to copy");
+        common::file::rename(&fresh, &copies.join(program)).expect("a folder of our own");
+    }
+    copies
+}
+
+/// Can the server's user walk down to `path`?
+pub fn is_reachable(path: &Path) -> bool {
+    let (uid, _) = process::unprivileged_ids();
+    path.ancestors().all(|dir| {
+        fs::metadata(dir).is_ok_and(|m| {
+            let needed = if m.uid() == uid { 0o100 } else { 0o001 };
+            m.permissions().mode() & needed != 0
+        })
     })
 }

@@ -247,9 +247,15 @@ impl Cluster {
         // pg_ctl, run by the server's user, may want to write on.
         let (uid, gid) = unprivileged_ids();
         chown(self.log_path(), Some(uid), Some(gid)).expect("own file");
+        let stdout = log.try_clone().expect("another handle");
+        self.spawn_postmaster_to(args, stdout.into(), log.into());
+    }
+
+    /// As [`Cluster::spawn_postmaster`], with other outputs.
+    #[track_caller]
+    pub fn spawn_postmaster_to(&self, args: &[&str], stdout: Stdio, stderr: Stdio) {
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data_dir()).args(args);
-        command.stdout(log.try_clone().expect("another handle")).stderr(log);
+        command.arg("-D").arg(self.data_dir()).args(args).stdout(stdout).stderr(stderr);
         *self.postmaster.borrow_mut() = Some(process::spawn(&mut command));
     }
 

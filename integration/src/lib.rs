@@ -13,13 +13,15 @@
 
 mod bins; // 1. where the programs are
 mod cluster; // 3. a cluster and what can be done to it
+mod hold; // 7. a cluster held while it starts
 mod log; // 5. its log, in words that a test can compare
 pub mod process; // 2. processes, reaped at once
 pub mod procfs; // 4. what /proc knows
 pub mod wire; // 6. a client that shows every message
 
-pub use bins::{Programs, Server, real_postgres};
+pub use bins::{Programs, Server, for_everybody, is_reachable, real_postgres};
 pub use cluster::{Cluster, ClusterOptions, Stop};
+pub use hold::HeldStartup;
 pub use wire::Wire;
 
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@
 //! and if that user cannot reach the checkout, data and programs are kept below /tmp.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,19 +27,9 @@ pub(crate) fn target_dir() -> PathBuf {
 /// The data directory that the chores share unless told otherwise.
 pub(crate) fn default_data_dir() -> PathBuf {
     let inside = workspace().join(".pganatomy");
-    let folder = if is_reachable(&workspace()) { inside } else { PathBuf::from("/tmp/pganatomy") };
+    let folder =
+        if integration::is_reachable(&workspace()) { inside } else { PathBuf::from("/tmp/pganatomy") };
     folder.join("data")
-}
-
-/// Can the server's user walk down to `path`?
-pub(crate) fn is_reachable(path: &Path) -> bool {
-    let (uid, _) = unprivileged_ids();
-    path.ancestors().all(|dir| {
-        fs::metadata(dir).is_ok_and(|m| {
-            let needed = if m.uid() == uid { 0o100 } else { 0o001 };
-            m.permissions().mode() & needed != 0
-        })
-    })
 }
 
 /// Makes the folder that a data directory is to lie in, owned by the server's user.
@@ -64,15 +54,7 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
         return Err("the build failed".into());
     }
     let built = target_dir().join(if release { "release" } else { "debug" });
-    if is_reachable(&built) {
-        return Ok(built);
-    }
-    let copies = PathBuf::from("/tmp/pganatomy/bin");
-    fs::create_dir_all(&copies).map_err(|e| e.to_string())?;
-    for name in ["postgres", "initdb", "pg_ctl"] {
-        fs::copy(built.join(name), copies.join(name)).map_err(|e| format!("could not copy {name}: {e}"))?;
-    }
-    Ok(copies)
+    Ok(integration::for_everybody(&built))
 }
 
 /// What postmaster.pid of a cluster says.

@@ -38,6 +38,7 @@ pub(crate) fn begin(mut start: ChildStart) -> Option<Session> {
     elog::set_panic_guard(|| shmem::held_lwlocks() == 0);
     interrupt::set_processor(crate::wait::process_interrupts);
     signals::install(SignalRole::BackendStartup);
+    parser::stack::set_base();
     if guc::vars::LOG_CONNECTIONS.get() {
         let shown_port = if remote_port.is_empty() { String::new() } else { format!(" port={remote_port}") };
         ereport!(Log, "connection received: host={host}{shown_port}");
@@ -283,6 +284,7 @@ fn apply_settings(parameters: &StartupParameters, role: &Role) -> Result<()> {
         set(name, value)?;
     }
     miscinit::config::apply_log_settings();
+    session::apply_stack_limit();
     activity::report_application_name(&guc::vars::APPLICATION_NAME.get());
     Ok(())
 }

@@ -202,6 +202,7 @@ impl Session {
         if generation != self.settings_seen {
             self.settings_seen = generation;
             miscinit::config::apply_log_settings();
+            apply_stack_limit();
             let name = guc::vars::APPLICATION_NAME.get();
             activity::report_application_name(&name);
             elog::session::update(|session| name.as_ref().clone_into(&mut session.application_name));
@@ -326,6 +327,11 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("port", &self.port).finish_non_exhaustive()
     }
+}
+
+/// The parser, below the settings, is told how deep it may go. C: `assign_max_stack_depth`.
+pub(crate) fn apply_stack_limit() {
+    parser::stack::set_limit_kb(guc::vars::MAX_STACK_DEPTH.get() as usize);
 }
 
 /// At the start of each statement that a client sends.

@@ -3,12 +3,10 @@
 //! C counterpart: `ProcessInterrupts` and `ProcessClientReadInterrupt` of tcop/postgres.c.
 
 use std::cell::Cell;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use common::SqlState;
 use elog::{PgError, Result, error, fatal, pg_error};
-use libpq::port::Waited;
 use libpq::{Direction, WaitPolicy};
 use miscinit::interrupt::{self, Pending};
 use miscinit::{exit, signals};
@@ -87,36 +85,10 @@ impl WaitPolicy for SessionWait {
         })
     }
 
-    fn wait(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        waiting_to: Direction,
-        watch_postmaster: bool,
-    ) -> Result<Waited> {
-        let (mut events, event) = match waiting_to {
-            Direction::Read => (Wake::SOCKET_READABLE, WaitEvent::CLIENT_READ),
-            Direction::Write => (Wake::SOCKET_WRITEABLE, WaitEvent::CLIENT_WRITE),
-        };
-        events |= Wake::LATCH_SET;
-        if watch_postmaster && !POSTMASTER_LOST.get() {
-            events |= Wake::POSTMASTER_DEATH;
+    fn waiting(&mut self, waiting_to: Direction, begins: bool) {
+        if self.encrypted && waiting_to == Direction::Read {
+            signals::set_safe_point(begins);
         }
-        let timeout = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        let safe_point = self.encrypted && waiting_to == Direction::Read;
-        if safe_point {
-            signals::set_safe_point(true);
-        }
-        let woken = latch::wait_socket(socket.as_raw_fd(), events, timeout, event);
-        if safe_point {
-            signals::set_safe_point(false);
-        }
-        if woken.contains(Wake::LATCH_SET) {
-            latch::reset();
-        }
-        if woken.contains(Wake::TIMEOUT) {
-            self.deadline_passed()?;
-        }
-        Ok(Waited { latch_set: woken.contains(Wake::LATCH_SET), postmaster_died: woken.postmaster_died() })
     }
 }
 

@@ -88,7 +88,7 @@ pub enum ExprKind {
         arg: Box<Expr>,
         negated: bool,
     },
-    /// IS [NOT] TRUE, FALSE (`Some`) or UNKNOWN (`None`).
+    /// IS (or IS NOT) TRUE, FALSE (`Some`) or UNKNOWN (`None`).
     IsBoolean {
         arg: Box<Expr>,
         value: Option<bool>,

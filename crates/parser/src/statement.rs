@@ -267,7 +267,7 @@ pub enum TransactionMode {
     Isolation(&'static str),
     /// READ ONLY or READ WRITE.
     ReadOnly(bool),
-    /// [NOT] DEFERRABLE.
+    /// DEFERRABLE or NOT DEFERRABLE.
     Deferrable(bool),
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!                BEGIN                          error
-//!     None ----------------> InBlock --------------------> Failed
+//!     None ----------------> Explicit -------------------> Failed
 //!      ^  \  second statement   ^   ROLLBACK TO SAVEPOINT     |
 //!      |   `-----> Implicit ----'<---------------------------'
 //!      |              | BEGIN
@@ -49,7 +49,7 @@ impl Status {
 enum Block {
     None,
     Implicit,
-    InBlock,
+    Explicit,
     Failed,
 }
 
@@ -88,7 +88,7 @@ impl Transaction {
     pub fn status(&self) -> Status {
         match self.block {
             Block::None | Block::Implicit => Status::Idle,
-            Block::InBlock => Status::InBlock,
+            Block::Explicit => Status::InBlock,
             Block::Failed => Status::Failed,
         }
     }
@@ -142,7 +142,7 @@ impl Transaction {
     pub fn fail(&mut self) -> Outcome {
         match self.block {
             Block::None | Block::Implicit => self.end(false),
-            Block::InBlock => {
+            Block::Explicit => {
                 self.block = Block::Failed;
                 Outcome { aborted_from: Some(self.level()), ..Outcome::default() }
             }
@@ -166,10 +166,10 @@ impl Transaction {
     pub fn begin(&mut self) -> Outcome {
         let warning = match self.block {
             Block::None | Block::Implicit => {
-                self.block = Block::InBlock;
+                self.block = Block::Explicit;
                 None
             }
-            Block::InBlock | Block::Failed => Some(pg_error!(
+            Block::Explicit | Block::Failed => Some(pg_error!(
                 Warning,
                 SqlState::ACTIVE_SQL_TRANSACTION,
                 "there is already a transaction in progress"
@@ -205,12 +205,12 @@ impl Transaction {
                 );
                 Outcome { warning: Some(warning), ..self.end(commit) }
             }
-            Block::InBlock => self.end(commit),
+            Block::Explicit => self.end(commit),
             Block::Failed => Outcome { tag: Some("ROLLBACK"), ..self.end(false) },
         };
         if chain {
             self.open = true;
-            self.block = Block::InBlock;
+            self.block = Block::Explicit;
             outcome.began = Some(1);
         }
         Ok(outcome)
@@ -245,7 +245,7 @@ impl Transaction {
         self.require_block("ROLLBACK TO SAVEPOINT")?;
         let index = self.find(name)?;
         self.savepoints.truncate(index + 1);
-        self.block = Block::InBlock;
+        self.block = Block::Explicit;
         Ok(Outcome { aborted_from: Some(index + 2), began: Some(index + 2), ..Outcome::default() })
     }
 
@@ -262,7 +262,7 @@ impl Transaction {
     /// 25P01 outside a block.
     pub fn require_block(&self, command: &'static str) -> Result<()> {
         match self.block {
-            Block::InBlock | Block::Failed => Ok(()),
+            Block::Explicit | Block::Failed => Ok(()),
             Block::None | Block::Implicit => Err(only_in_block(command)),
         }
     }
@@ -274,7 +274,7 @@ impl Transaction {
     pub fn prevent_block(&self, command: &'static str) -> Result<()> {
         match self.block {
             Block::None => Ok(()),
-            Block::Implicit | Block::InBlock | Block::Failed => Err(error!(
+            Block::Implicit | Block::Explicit | Block::Failed => Err(error!(
                 SqlState::ACTIVE_SQL_TRANSACTION,
                 "{command} cannot run inside a transaction block"
             )),

@@ -167,7 +167,9 @@ pub fn coerce(value: Datum, from: Oid, to: Oid, typmod: i32, explicit: bool) -> 
                 let values = array.values.iter().cloned();
                 let values: Result<Vec<Datum>> =
                     values.map(|v| coerce(v, from_elem, to_elem, typmod, explicit)).collect();
-                Ok(Datum::Array(ArrayValue { elem: to_elem, dims: array.dims.clone(), values: values? }.into()))
+                Ok(Datum::Array(
+                    ArrayValue { elem: to_elem, dims: array.dims.clone(), values: values? }.into(),
+                ))
             }
             _ => Err(cannot_cast(from, to)),
         },
@@ -185,12 +187,7 @@ fn text_of(value: &Datum, from: Oid) -> String {
 /// `cannot cast type integer to date`.
 #[cold]
 pub fn cannot_cast(from: Oid, to: Oid) -> elog::PgError {
-    error!(
-        SqlState::CANNOT_COERCE,
-        "cannot cast type {} to {}",
-        format_type(from, -1),
-        format_type(to, -1)
-    )
+    error!(SqlState::CANNOT_COERCE, "cannot cast type {} to {}", format_type(from, -1), format_type(to, -1))
 }
 
 /// The same bits in the variant of another type: C has no need for this, as all are one machine word.

@@ -112,8 +112,11 @@ pub struct ArrayValue {
 impl ArrayValue {
     /// An array of one dimension with lower bound 1 (or an empty one).
     pub fn from_values(elem: Oid, values: Vec<Datum>) -> ArrayValue {
-        let dims =
-            if values.is_empty() { Vec::new() } else { vec![Dimension { len: values.len() as i32, lower: 1 }] };
+        let dims = if values.is_empty() {
+            Vec::new()
+        } else {
+            vec![Dimension { len: values.len() as i32, lower: 1 }]
+        };
         ArrayValue { elem, dims, values }
     }
 }

@@ -325,8 +325,7 @@ pub fn call_scalar(func: &Builtin, cx: &mut CallContext<'_>, args: &[Datum]) -> 
         )),
         FuncImpl::Aggregate(_) => Err(error!(
             SqlState::INTERNAL_ERROR,
-            "aggregate function {} called as normal function",
-            func.name
+            "aggregate function {} called as normal function", func.name
         )),
     }
 }

@@ -108,8 +108,7 @@ pub fn input(ty: Oid, typmod: i32, text: &str) -> Result<Datum> {
             Some(info) if info.kind == crate::TypeKind::Pseudo => {
                 return Err(error!(
                     SqlState::FEATURE_NOT_SUPPORTED,
-                    "cannot accept a value of type {}",
-                    info.name
+                    "cannot accept a value of type {}", info.name
                 ));
             }
             _ => {

@@ -174,7 +174,8 @@ pub fn resolve_call(registry: &Registry, name: &str, call: &CallArgs<'_>) -> Res
             func_variadic: false,
         });
     }
-    let matching: Vec<&Candidate<_>> = candidates.iter().filter(|c| args_match(&c.args, call.types)).collect();
+    let matching: Vec<&Candidate<_>> =
+        candidates.iter().filter(|c| args_match(&c.args, call.types)).collect();
     match select_candidate(call.types, matching) {
         Choice::One(found) => finish_call(found, call),
         Choice::None => Err(error!(
@@ -247,7 +248,13 @@ fn function_candidate(
     } else if is_variadic && given >= declared {
         let mut args = function.args[..declared - 1].to_vec();
         args.resize(given, function.variadic);
-        return Some(Candidate { item: function, args, rank: 1000, slots: (0..given).collect(), expanded: true });
+        return Some(Candidate {
+            item: function,
+            args,
+            rank: 1000,
+            slots: (0..given).collect(),
+            expanded: true,
+        });
     }
     if given > declared || given + function.defaults.len() < declared {
         return None;
@@ -297,7 +304,9 @@ fn finish_call(found: &Candidate<&'static Builtin>, call: &CallArgs<'_>) -> Resu
             }
             None => {
                 let first_default = function.args.len() - function.defaults.len();
-                sources.push(ArgSource::Default(slot.checked_sub(first_default).and_then(|n| function.defaults[n])));
+                sources.push(ArgSource::Default(
+                    slot.checked_sub(first_default).and_then(|n| function.defaults[n]),
+                ));
                 declared.push(function.args[slot]);
                 actual.push(function.args[slot]);
             }
@@ -341,7 +350,8 @@ fn select_candidate<'a, T>(actual: &[Oid], mut left: Vec<&'a Candidate<T>>) -> C
         _ => {}
     }
     let known = |i: &usize| actual[*i] != oid::UNKNOWN;
-    let exact = |c: &Candidate<T>| (0..actual.len()).filter(known).filter(|&i| c.args[i] == actual[i]).count();
+    let exact =
+        |c: &Candidate<T>| (0..actual.len()).filter(known).filter(|&i| c.args[i] == actual[i]).count();
     keep_best(&mut left, exact);
     let fair = |c: &Candidate<T>| {
         let fits = |&i: &usize| c.args[i] == actual[i] || is_preferred(category(actual[i]), c.args[i]);
@@ -396,7 +406,8 @@ fn keep_by_known_type<T>(left: &mut Vec<&Candidate<T>>, actual: &[Oid]) {
     if known.any(|t| t != first) {
         return;
     }
-    let fits = |c: &Candidate<T>| c.args.iter().all(|to| can_coerce(*first, *to, Context::Implicit));
+    let assumed = vec![*first; actual.len()];
+    let fits = |c: &Candidate<T>| args_match(&c.args, &assumed);
     if left.iter().filter(|c| fits(c)).count() == 1 {
         left.retain(|c| fits(c));
     }
@@ -448,8 +459,15 @@ impl Polymorphic {
                 None => found.elem = Some(elem),
                 Some(before) if before == elem => {}
                 Some(before) if want == oid::ANYARRAY || declared.contains(&oid::ANYARRAY) => {
-                    return Err(mismatch("argument declared anyarray is not consistent with argument declared anyelement".into())
-                        .detail(format!("{} versus {}", format_type(elem, -1), format_type(before, -1))));
+                    return Err(mismatch(
+                        "argument declared anyarray is not consistent with argument declared anyelement"
+                            .into(),
+                    )
+                    .detail(format!(
+                        "{} versus {}",
+                        format_type(elem, -1),
+                        format_type(before, -1)
+                    )));
                 }
                 Some(before) => {
                     return Err(mismatch("arguments declared \"anyelement\" are not all alike".into())
@@ -594,7 +612,8 @@ fn finish_operator(
     operator: &'static Operator,
     actual: &[Oid],
 ) -> Result<ResolvedOperator> {
-    let mut declared: Vec<Oid> = [operator.left, operator.right].into_iter().filter(|t| t.is_valid()).collect();
+    let mut declared: Vec<Oid> =
+        [operator.left, operator.right].into_iter().filter(|t| t.is_valid()).collect();
     let Some(function) = registry.by_oid(operator.code) else {
         let left = operator.left.is_valid().then_some(operator.left);
         return Err(no_operator(operator.name, left, operator.right));

@@ -226,7 +226,7 @@ pub(crate) fn run(options: &Options, servers: &[Server]) -> Result<()> {
         "servers": servers.iter().map(|server| version(*server)).collect::<Vec<_>>(),
     });
     println!(
-        "\n{} rounds, {} s a load by {}, {} processors\n",
+        "\nrounds: {}; each load: {} s by {}; processors: {}\n",
         options.rounds,
         options.seconds,
         load::tool(),

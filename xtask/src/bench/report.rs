@@ -95,7 +95,7 @@ impl Row {
             self.metric.name.to_owned(),
             show(&self.ours),
             show(&self.real),
-            self.ratio().map_or("-".into(), |ratio| format!("{ratio:.2}")),
+            self.ratio().map_or("-".into(), show_ratio),
             self.metric.better.word().to_owned(),
             format!("{sign} {:.2}{verdict}", self.metric.aim),
         ]
@@ -113,6 +113,11 @@ impl Row {
             "reached": self.is_reached(),
         })
     }
+}
+
+/// Two digits that matter at least.
+fn show_ratio(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.3}") } else { format!("{ratio:.2}") }
 }
 
 fn samples_json(samples: &[f64]) -> Value {
@@ -171,6 +176,11 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn small_ratios_are_not_zero() {
+        assert_eq!([0.0034, 0.25, 3.046].map(show_ratio), ["0.003", "0.25", "3.05"]);
     }
 
     #[test]

@@ -57,6 +57,11 @@ pub trait WaitPolicy {
         Err(fatal!(SqlState::QUERY_CANCELED, "canceling authentication due to timeout"))
     }
 
+    /// Called right before (`begins`) and right after each wait.
+    fn waiting(&mut self, waiting_to: Direction, begins: bool) {
+        let _ = (waiting_to, begins);
+    }
+
     /// Waits for the socket, the latch, the postmaster's death and the deadline.
     ///
     /// # Errors
@@ -76,7 +81,9 @@ pub trait WaitPolicy {
             events |= Wake::POSTMASTER_DEATH;
         }
         let timeout = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        self.waiting(waiting_to, true);
         let woken = shmem::latch::wait_socket(socket.as_raw_fd(), events, timeout, event);
+        self.waiting(waiting_to, false);
         if woken.contains(Wake::LATCH_SET) {
             shmem::latch::reset();
         }

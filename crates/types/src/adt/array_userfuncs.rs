@@ -18,10 +18,7 @@ comparisons! {
 
 fn checked_compare(a: &ArrayValue, b: &ArrayValue) -> Result<Ordering> {
     if a.elem != b.elem {
-        return Err(error!(
-            SqlState::DATATYPE_MISMATCH,
-            "cannot compare arrays of different element types"
-        ));
+        return Err(error!(SqlState::DATATYPE_MISMATCH, "cannot compare arrays of different element types"));
     }
     compare(a, b)
 }
@@ -66,7 +63,13 @@ pub fn array_slice(array: &ArrayValue, bounds: &[(Option<i32>, Option<i32>)]) ->
     ArrayValue { elem: array.elem, dims, values }
 }
 
-fn collect_slice(array: &ArrayValue, ranges: &[(usize, usize)], level: usize, base: usize, out: &mut Vec<Datum>) {
+fn collect_slice(
+    array: &ArrayValue,
+    ranges: &[(usize, usize)],
+    level: usize,
+    base: usize,
+    out: &mut Vec<Datum>,
+) {
     let Some((skip, len)) = ranges.get(level) else {
         out.extend(array.values.get(base).cloned());
         return;
@@ -124,7 +127,11 @@ fn one_dimension(array: &ArrayValue, message: &str) -> Result<i32> {
 fn extend(array: &ArrayValue, value: Datum, at_end: bool) -> Result<Datum> {
     let lower = one_dimension(array, "argument must be empty or one-dimensional array")?;
     let mut values = array.values.clone();
-    if at_end { values.push(value) } else { values.insert(0, value) }
+    if at_end {
+        values.push(value)
+    } else {
+        values.insert(0, value)
+    }
     let dims = vec![Dimension { len: values.len() as i32, lower }];
     Ok(Datum::Array(ArrayValue { elem: array.elem, dims, values }.into()))
 }
@@ -224,7 +231,8 @@ fn fill(value: Datum, elem: Oid, lens: &ArrayValue, lowers: Option<&ArrayValue>)
 
 fn rebuilt(array: &ArrayValue, values: Vec<Datum>) -> Datum {
     let lower = array.dims.first().map_or(1, |d| d.lower);
-    let dims = if values.is_empty() { Vec::new() } else { vec![Dimension { len: values.len() as i32, lower }] };
+    let dims =
+        if values.is_empty() { Vec::new() } else { vec![Dimension { len: values.len() as i32, lower }] };
     Datum::Array(ArrayValue { elem: array.elem, dims, values }.into())
 }
 

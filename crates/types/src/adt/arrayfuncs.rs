@@ -125,7 +125,8 @@ impl<'a> Parser<'a> {
                 return Err(malformed(text, "\"[\" must introduce explicitly-specified array dimensions."));
             };
             let (lower, upper) = if self.take(':') {
-                let upper = self.integer().ok_or_else(|| malformed(text, "Missing array dimension value."))?;
+                let upper =
+                    self.integer().ok_or_else(|| malformed(text, "Missing array dimension value."))?;
                 (first, upper)
             } else {
                 (1, first)
@@ -167,7 +168,7 @@ impl<'a> Parser<'a> {
         let mut count = 0;
         let mut inner: Option<Vec<i32>> = None;
         self.skip_spaces();
-        if self.take('}') {
+        if depth == 1 && self.take('}') {
             return Ok(vec![0]);
         }
         loop {
@@ -372,7 +373,12 @@ pub(crate) fn receive(info: &TypeInfo, typmod: i32, r: &mut Reader<'_>) -> Resul
         values.push(match usize::try_from(len) {
             Ok(len) => io::receive(elem, typmod, r.bytes(len)?)?,
             Err(_) if len == -1 => Datum::Null,
-            Err(_) => return Err(error!(SqlState::INVALID_BINARY_REPRESENTATION, "insufficient data left in message")),
+            Err(_) => {
+                return Err(error!(
+                    SqlState::INVALID_BINARY_REPRESENTATION,
+                    "insufficient data left in message"
+                ));
+            }
         });
     }
     if values.is_empty() {

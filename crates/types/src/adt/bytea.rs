@@ -47,9 +47,9 @@ fn decode_hex(hex: &str) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(hex.len() / 2);
     let mut chars = hex.chars().filter(|c| !matches!(c, ' ' | '\n' | '\t' | '\r'));
     let digit = |c: char| {
-        c.to_digit(16).map(|d| d as u8).ok_or_else(|| {
-            error!(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit: \"{c}\"")
-        })
+        c.to_digit(16)
+            .map(|d| d as u8)
+            .ok_or_else(|| error!(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit: \"{c}\""))
     };
     while let Some(high) = chars.next() {
         let high = digit(high)?;

@@ -53,9 +53,8 @@ pub(crate) fn input_date(text: &str) -> Result<i32> {
         Parsed::RelativeDay(offset, ..) => relative_day(offset) / USECS_PER_DAY,
         Parsed::Moment(civil, _) => civil.days(),
     };
-    from_days(days).map_err(|_| {
-        error!(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range: \"{text}\"")
-    })
+    from_days(days)
+        .map_err(|_| error!(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range: \"{text}\""))
 }
 
 /// C: `date_out`.
@@ -73,16 +72,18 @@ pub(crate) fn output_date(days: i32, out: &mut String) {
     }
 }
 
-/// A time of day and the zone it was given in, for today if only a zone with rules was named.
-fn clock(text: &str, type_name: &str) -> Result<(i64, Option<Zone>)> {
-    let (civil, zone, _) = parse_time(text, type_name)?;
-    if civil.hour < 0 {
+/// A time of day, its zone, and the day (for zones whose offset depends on it; today if none was given).
+fn clock(text: &str, type_name: &str) -> Result<(i64, Option<Zone>, i64)> {
+    let (civil, zone, has_date) = parse_time(text, type_name)?;
+    let today = || relative_day(0);
+    let Some(civil) = civil else {
         let now = transaction_now();
         let east = offset_at(&time_zone(), now);
         let local = now + i64::from(east) * USECS_PER_SEC;
-        return Ok((local.rem_euclid(USECS_PER_DAY), Some(Zone::Offset(east))));
-    }
-    Ok((civil.time_usecs(), zone))
+        return Ok((local.rem_euclid(USECS_PER_DAY), Some(Zone::Offset(east)), today()));
+    };
+    let day = if has_date { civil.days().saturating_mul(USECS_PER_DAY) } else { today() };
+    Ok((civil.time_usecs(), zone, day))
 }
 
 /// C: `time_in`.
@@ -92,11 +93,12 @@ pub(crate) fn input_time(text: &str, typmod: i32) -> Result<i64> {
 
 /// C: `timetz_in`.
 pub(crate) fn input_timetz(text: &str, typmod: i32) -> Result<TimeTz> {
-    let (usecs, zone) = clock(text, "time with time zone")?;
+    let (usecs, zone, day) = clock(text, "time with time zone")?;
+    let local = day.saturating_add(usecs);
     let east = match zone {
         Some(Zone::Offset(east)) => east,
-        Some(Zone::Named(zone)) => offset_of_local(&zone, relative_day(0) + usecs),
-        None => offset_of_local(&time_zone(), relative_day(0) + usecs),
+        Some(Zone::Named(zone)) => offset_of_local(&zone, local),
+        None => offset_of_local(&time_zone(), local),
     };
     Ok(TimeTz { usecs: round_time(usecs, typmod), zone_secs: -east })
 }

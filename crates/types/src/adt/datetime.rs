@@ -221,16 +221,20 @@ const ABBREVIATIONS: &[(&str, i32)] = &[
 /// Seconds east of UTC of an abbreviation.
 pub(crate) fn abbreviation_offset(name: &str) -> Option<i32> {
     let lower = name.to_ascii_lowercase();
-    ABBREVIATIONS.binary_search_by_key(&lower.as_str(), |a| a.0).ok().map(|i| ABBREVIATIONS[i].1).or_else(|| {
-        // The table is in order but for a few that were put where a reader looks for them.
-        ABBREVIATIONS.iter().find(|a| a.0 == lower).map(|a| a.1)
-    })
+    ABBREVIATIONS.binary_search_by_key(&lower.as_str(), |a| a.0).ok().map(|i| ABBREVIATIONS[i].1).or_else(
+        || {
+            // The table is in order but for a few that were put where a reader looks for them.
+            ABBREVIATIONS.iter().find(|a| a.0 == lower).map(|a| a.1)
+        },
+    )
 }
 
 /// A zone by full name (`Europe/Paris`, any case), POSIX rule, or numeric offset in POSIX's direction (`+3` is
 /// west of UTC). C: `pg_tzset`.
 pub fn zone_by_name(name: &str) -> Option<TimeZone> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+' | ':' | ',' | '.' | '<' | '>');
+    let is_name = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+' | ':' | ',' | '.' | '<' | '>')
+    };
     if name.is_empty() || !name.chars().all(is_name) || name.contains("..") || name.starts_with('/') {
         return None;
     }
@@ -267,7 +271,9 @@ pub(crate) fn parse_offset(text: &str) -> Option<i32> {
     };
     let parts: Vec<&str> = rest.split(':').collect();
     let (hours, minutes, seconds) = match parts.as_slice() {
-        [h] if h.len() > 4 => (number(&h[..h.len() - 4])?, number(&h[h.len() - 4..h.len() - 2])?, number(&h[h.len() - 2..])?),
+        [h] if h.len() > 4 => {
+            (number(&h[..h.len() - 4])?, number(&h[h.len() - 4..h.len() - 2])?, number(&h[h.len() - 2..])?)
+        }
         [h] if h.len() > 2 => (number(&h[..h.len() - 2])?, number(&h[h.len() - 2..])?, 0),
         [h] => (number(h)?, 0, 0),
         [h, m] => (number(h)?, number(m)?, 0),
@@ -353,7 +359,9 @@ mod tests {
         assert_eq!(offset_at(&paris, 0), 3600);
         assert_eq!(abbreviation_at(&paris, 0), "CET");
         // 2024-03-31 02:30 does not exist there, 2024-10-27 02:30 exists twice.
-        let local = |m, d| Civil { year: 2024, month: m, day: d, hour: 2, minute: 30, ..Civil::default() }.usecs().unwrap();
+        let local = |m, d| {
+            Civil { year: 2024, month: m, day: d, hour: 2, minute: 30, ..Civil::default() }.usecs().unwrap()
+        };
         assert_eq!(offset_of_local(&paris, local(3, 31)), 3600);
         assert_eq!(offset_of_local(&paris, local(10, 27)), 3600);
         assert_eq!(offset_of_local(&paris, local(7, 1)), 7200);

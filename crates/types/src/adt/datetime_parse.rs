@@ -6,8 +6,8 @@ use elog::{PgError, Result, error};
 use jiff::tz::TimeZone;
 
 use super::datetime::{
-    Civil, MAX_OFFSET_SECS, abbreviation_offset, civil_from_days, days_in_month, is_weekday_name, month_by_name,
-    parse_offset, zone_by_name,
+    Civil, MAX_OFFSET_SECS, abbreviation_offset, civil_from_days, days_in_month, is_weekday_name,
+    month_by_name, parse_offset, zone_by_name,
 };
 use super::int::is_space;
 use crate::io::invalid_datetime;
@@ -55,9 +55,8 @@ pub(crate) enum Failure {
 impl Failure {
     /// The error to the user. C: `DateTimeParseError`.
     pub(crate) fn into_error(self, type_name: &str, text: &str) -> PgError {
-        let overflow = || {
-            error!(SqlState::DATETIME_FIELD_OVERFLOW, "date/time field value out of range: \"{text}\"")
-        };
+        let overflow =
+            || error!(SqlState::DATETIME_FIELD_OVERFLOW, "date/time field value out of range: \"{text}\"");
         match self {
             Failure::Format => invalid_datetime(type_name, text),
             Failure::Field => overflow(),
@@ -81,13 +80,13 @@ pub(crate) fn parse(text: &str, type_name: &str) -> Result<Parsed> {
     Parser::new(text, false).and_then(Parser::run).map_err(|f| f.into_error(type_name, text))
 }
 
-/// Parses a time of day; a date is allowed beside it and comes back too.
-pub(crate) fn parse_time(text: &str, type_name: &str) -> Result<(Civil, Option<Zone>, bool)> {
+/// Parses a time of day (`None` for `now`); a date is allowed beside it, and then the third result is true.
+pub(crate) fn parse_time(text: &str, type_name: &str) -> Result<(Option<Civil>, Option<Zone>, bool)> {
     let run = || {
         let mut parser = Parser::new(text, true)?;
         parser.fields()?;
         if let Some(Parsed::Now) = parser.special {
-            return Ok((Civil { hour: -1, ..Civil::default() }, None, false));
+            return Ok((None, None, false));
         }
         if !parser.has_time {
             return Err(Failure::Format);
@@ -96,7 +95,7 @@ pub(crate) fn parse_time(text: &str, type_name: &str) -> Result<(Civil, Option<Z
         if parser.has_date() {
             parser.finish_date()?;
         }
-        Ok((parser.civil, parser.zone.clone(), parser.has_date()))
+        Ok((Some(parser.civil), parser.zone.clone(), parser.has_date()))
     };
     run().map_err(|f| f.into_error(type_name, text))
 }
@@ -121,7 +120,7 @@ struct Parser<'a> {
 }
 
 /// Splits at blanks, and where a digit run meets letters or a zone's sign follows a time. C: `ParseDateTime`.
-fn split(text: &str) -> Parse<Vec<&str>> {
+fn split(text: &str, time_only: bool) -> Parse<Vec<&str>> {
     let mut words = Vec::new();
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -139,6 +138,8 @@ fn split(text: &str) -> Parse<Vec<&str>> {
             at = run(at, &|b| b.is_ascii_digit());
             match bytes.get(at) {
                 Some(b':') => at = run(at, &|b| b.is_ascii_digit() || matches!(b, b':' | b'.')),
+                // 040506-08 is a time and a zone where a time is wanted.
+                Some(b'-') if time_only && matches!(at - start, 4 | 6) && !text[at + 1..].contains('-') => {}
                 Some(&delim @ (b'-' | b'/')) => {
                     at = run(at, &|b| b.is_ascii_alphanumeric() || b == delim);
                     // A letter may end a date: 2024-01-31T12:00.
@@ -158,10 +159,17 @@ fn split(text: &str) -> Parse<Vec<&str>> {
             at = run(at + 1, &|b| b.is_ascii_digit());
         } else if first.is_ascii_alphabetic() {
             at = run(at, &|b| b.is_ascii_alphabetic());
-            let zone_like = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':');
+            let zone_like =
+                |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':');
             match bytes.get(at) {
                 Some(b'/' | b'_' | b'-') => at = run(at, &zone_like),
                 Some(b'+') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => at = run(at, &zone_like),
+                // EST5EDT, but not FEB10 or T12.
+                Some(b)
+                    if b.is_ascii_digit() && at - start > 2 && month_by_name(&text[start..at]).is_none() =>
+                {
+                    at = run(at, &zone_like);
+                }
                 _ => {}
             }
             // 'T120000' and 'J2451545' are letters with digits behind.
@@ -171,7 +179,9 @@ fn split(text: &str) -> Parse<Vec<&str>> {
         } else if matches!(first, b'+' | b'-') {
             let after = run(at + 1, &|b| is_space(char::from(b)));
             at = match bytes.get(after) {
-                Some(b) if b.is_ascii_digit() => run(after, &|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-')),
+                Some(b) if b.is_ascii_digit() => {
+                    run(after, &|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-'))
+                }
                 Some(b) if b.is_ascii_alphabetic() => run(after, &|b| b.is_ascii_alphabetic()),
                 _ => return Err(Failure::Format),
             };
@@ -215,7 +225,7 @@ impl<'a> Parser<'a> {
             return Err(Failure::Format);
         }
         Ok(Parser {
-            words: split(text)?,
+            words: split(text, time_only)?,
             order: date_style().1,
             civil: Civil::default(),
             year: None,
@@ -254,7 +264,9 @@ impl<'a> Parser<'a> {
                 self.finish_time()?;
                 return Ok(Parsed::RelativeDay(offset, self.civil, self.zone));
             }
-            Some(special) => return if self.has_date() || self.has_time { Err(Failure::Format) } else { Ok(special) },
+            Some(special) => {
+                return if self.has_date() || self.has_time { Err(Failure::Format) } else { Ok(special) };
+            }
             None => {}
         }
         if !self.date_complete() {
@@ -270,14 +282,10 @@ impl<'a> Parser<'a> {
             return Err(Failure::Format);
         }
         let words = std::mem::take(&mut self.words);
-        for (i, word) in words.iter().enumerate() {
-            let next_is_last = i + 1 == words.len();
-            self.field(word, next_is_last)?;
-        }
-        Ok(())
+        words.into_iter().try_for_each(|word| self.field(word))
     }
 
-    fn field(&mut self, word: &str, is_last: bool) -> Parse<()> {
+    fn field(&mut self, word: &str) -> Parse<()> {
         match word.as_bytes()[0] {
             b'0'..=b'9' if word.contains(':') => self.clock(word),
             b'0'..=b'9' if word.contains(['-', '/']) => self.date(word),
@@ -288,7 +296,7 @@ impl<'a> Parser<'a> {
                 Ok(())
             }
             b'+' | b'-' => self.signed(word),
-            _ => self.word(word, is_last),
+            _ => self.word(word),
         }
     }
 
@@ -363,7 +371,9 @@ impl<'a> Parser<'a> {
             },
             (Some(_), None, _) => self.month = Some(value),
             (_, None, Some(_)) => self.month = Some(value),
-            (None, Some(_), None) if self.order == DateOrder::Ymd && digits == 2 => self.set_year(value, digits),
+            (None, Some(_), None) if self.order == DateOrder::Ymd && digits == 2 => {
+                self.set_year(value, digits)
+            }
             (_, Some(_), None) => self.day = Some(value),
             (None, Some(_), Some(_)) => self.set_year(value, digits),
             _ => return Err(Failure::Format),
@@ -384,16 +394,11 @@ impl<'a> Parser<'a> {
             let (h, m, s) = match digits.len() {
                 6 => (&digits[..2], &digits[2..4], &digits[4..]),
                 4 => (&digits[..2], &digits[2..], "0"),
-                1 | 2 if self.expect_time || self.time_only => (digits, "0", "0"),
+                1 | 2 if self.expect_time && !self.time_only => (digits, "0", "0"),
                 _ => return Err(Failure::Format),
             };
             (self.civil.hour, self.civil.minute, self.civil.second) = (number(h)?, number(m)?, number(s)?);
             self.civil.usec = fraction_usecs(fraction)?;
-            self.has_time = true;
-            return Ok(());
-        }
-        if self.time_only && digits.len() <= 2 && !self.has_time {
-            self.civil.hour = number(digits)?;
             self.has_time = true;
             return Ok(());
         }
@@ -443,7 +448,7 @@ impl<'a> Parser<'a> {
         if self.special.replace(special).is_some() { Err(Failure::Format) } else { Ok(()) }
     }
 
-    fn word(&mut self, word: &str, is_last: bool) -> Parse<()> {
+    fn word(&mut self, word: &str) -> Parse<()> {
         let lower = word.to_ascii_lowercase();
         let zero = Civil::default();
         match lower.as_str() {
@@ -466,7 +471,7 @@ impl<'a> Parser<'a> {
             _ if lower.starts_with('j') && lower.len() > 1 && lower.as_bytes()[1].is_ascii_digit() => {
                 return self.julian_day(&lower[1..]);
             }
-            _ => return self.named(word, is_last),
+            _ => return self.named(word),
         }
         Ok(())
     }
@@ -488,7 +493,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A month, a day of the week, a zone.
-    fn named(&mut self, word: &str, _is_last: bool) -> Parse<()> {
+    fn named(&mut self, word: &str) -> Parse<()> {
         if let Some(month) = month_by_name(word) {
             // "8 January": a number read as the month before is the day.
             if let Some(before) = self.month.replace(month) {
@@ -502,7 +507,9 @@ impl<'a> Parser<'a> {
         if is_weekday_name(word) {
             return Ok(());
         }
-        if word.contains('-') && !word.contains('/') && month_by_name(word.split('-').next().unwrap_or("")).is_some()
+        if word.contains('-')
+            && !word.contains('/')
+            && month_by_name(word.split('-').next().unwrap_or("")).is_some()
         {
             return self.date(word);
         }
@@ -517,7 +524,11 @@ impl<'a> Parser<'a> {
             self.zone = Some(Zone::Named(zone));
             return Ok(());
         }
-        if word.contains('/') { Err(Failure::UnknownZone(word.to_ascii_lowercase())) } else { Err(Failure::Format) }
+        if word.contains('/') {
+            Err(Failure::UnknownZone(word.to_ascii_lowercase()))
+        } else {
+            Err(Failure::Format)
+        }
     }
 
     /// Applies AM and PM and checks the clock. C: the end of `DecodeDateTime`.

@@ -111,7 +111,13 @@ impl Field {
     fn numeric(self) -> Result<Option<Numeric>> {
         Ok(Some(match self {
             Field::Null => return Ok(None),
-            Field::Infinity(positive) => if positive { Numeric::Infinity } else { Numeric::NegInfinity },
+            Field::Infinity(positive) => {
+                if positive {
+                    Numeric::Infinity
+                } else {
+                    Numeric::NegInfinity
+                }
+            }
             Field::Scaled(value, scale) => Numeric::new(value, scale),
             Field::Julian(day, usecs) => {
                 let part = numeric::divide(&Numeric::from_i64(usecs), &Numeric::from_i64(USECS_PER_DAY))?;
@@ -123,7 +129,13 @@ impl Field {
     fn double(self) -> Option<f64> {
         Some(match self {
             Field::Null => return None,
-            Field::Infinity(positive) => if positive { f64::INFINITY } else { f64::NEG_INFINITY },
+            Field::Infinity(positive) => {
+                if positive {
+                    f64::INFINITY
+                } else {
+                    f64::NEG_INFINITY
+                }
+            }
             Field::Scaled(value, scale) => value as f64 / 10f64.powi(scale as i32),
             Field::Julian(day, usecs) => day as f64 + usecs as f64 / USECS_PER_DAY as f64,
         })
@@ -282,11 +294,22 @@ fn interval_field(name: &str, v: &Interval) -> Result<Field> {
         Unit::Millennium => whole(f.years / 1000),
         Unit::Epoch => {
             // A year is 365.25 days here, a month 30.
-            let quarter_days = i128::from(f.years) * 1461 + i128::from(f.months) * 120 + i128::from(v.days) * 4;
+            let quarter_days =
+                i128::from(f.years) * 1461 + i128::from(f.months) * 120 + i128::from(v.days) * 4;
             Field::Scaled(quarter_days * 21_600 * 1_000_000 + i128::from(v.usecs), 6)
         }
         _ => return Err(not_supported(name, oid::INTERVAL)),
     })
+}
+
+/// A unit to truncate to: those that only EXTRACT knows are not recognized.
+fn trunc_unit(name: &str, ty: Oid) -> Result<Unit> {
+    match unit_for(name, ty)? {
+        Unit::Dow | Unit::Isodow | Unit::Doy | Unit::Isoyear | Unit::Julian | Unit::Epoch => {
+            Err(not_recognized(name, ty))
+        }
+        unit => Ok(unit),
+    }
 }
 
 /// Cuts a local time. `None` for a unit that has no meaning here. C: `timestamp_trunc`.
@@ -322,7 +345,7 @@ fn truncate(local: i64, unit: Unit) -> Option<i64> {
 }
 
 fn truncate_timestamp(name: &str, at: i64) -> Result<i64> {
-    let unit = unit_for(name, oid::TIMESTAMP)?;
+    let unit = trunc_unit(name, oid::TIMESTAMP)?;
     if !is_finite(at) {
         return Ok(at);
     }
@@ -331,7 +354,7 @@ fn truncate_timestamp(name: &str, at: i64) -> Result<i64> {
 }
 
 fn truncate_timestamptz(name: &str, at: i64, zone: &TimeZone) -> Result<i64> {
-    let unit = unit_for(name, oid::TIMESTAMPTZ)?;
+    let unit = trunc_unit(name, oid::TIMESTAMPTZ)?;
     if !is_finite(at) {
         return Ok(at);
     }
@@ -346,7 +369,7 @@ fn truncate_timestamptz(name: &str, at: i64, zone: &TimeZone) -> Result<i64> {
 
 /// C: `interval_trunc`.
 fn truncate_interval(name: &str, v: &Interval) -> Result<Interval> {
-    let unit = unit_for(name, oid::INTERVAL)?;
+    let unit = trunc_unit(name, oid::INTERVAL)?;
     let cut_time = |unit: i64| Interval { usecs: v.usecs / unit * unit, ..*v };
     let cut_months = |unit: i32| Interval { months: v.months / unit * unit, days: 0, usecs: 0 };
     Ok(match unit {

@@ -5,8 +5,8 @@ use common::SqlState;
 use elog::{PgError, Result, error};
 
 use super::datetime::{
-    Civil, EPOCH_JULIAN, MONTHS, USECS_PER_SEC, WEEKDAYS, abbreviation_at, days_from_civil, days_in_month, iso_week,
-    iso_week_start, offset_at, weekday,
+    Civil, EPOCH_JULIAN, MONTHS, USECS_PER_SEC, WEEKDAYS, abbreviation_at, days_from_civil, days_in_month,
+    iso_week, iso_week_start, offset_at, weekday,
 };
 use super::timestamp::{is_finite, to_utc};
 use super::{date, interval};
@@ -16,13 +16,14 @@ use crate::settings::time_zone;
 
 /// The template's keywords, longest first where one begins another. C: `DCH_keywords`.
 const KEYWORDS: &[&str] = &[
-    "A.D.", "A.M.", "AD", "AM", "B.C.", "BC", "CC", "DAY", "DDD", "DD", "DY", "Day", "Dy", "D", "FF1", "FF2", "FF3", "FF4",
-    "FF5", "FF6", "HH24", "HH12", "HH", "IDDD", "ID", "IW", "IYYY", "IYY", "IY", "I", "J", "MI", "MM", "MONTH", "MON",
-    "MS", "Month", "Mon", "OF", "P.M.", "PM", "Q", "RM", "SSSSS", "SSSS", "SS", "TZH", "TZM", "TZ", "US", "WW", "W",
-    "Y,YYY", "YYYY", "YYY", "YY", "Y", "a.d.", "a.m.", "ad", "am", "b.c.", "bc", "cc", "day", "ddd", "dd", "dy", "d",
-    "ff1", "ff2", "ff3", "ff4", "ff5", "ff6", "hh24", "hh12", "hh", "iddd", "id", "iw", "iyyy", "iyy", "iy", "i", "j",
-    "mi", "mm", "month", "mon", "ms", "of", "p.m.", "pm", "q", "rm", "sssss", "ssss", "ss", "tzh", "tzm", "tz", "us",
-    "ww", "w", "y,yyy", "yyyy", "yyy", "yy", "y",
+    "A.D.", "A.M.", "AD", "AM", "B.C.", "BC", "CC", "DAY", "DDD", "DD", "DY", "Day", "Dy", "D", "FF1", "FF2",
+    "FF3", "FF4", "FF5", "FF6", "HH24", "HH12", "HH", "IDDD", "ID", "IW", "IYYY", "IYY", "IY", "I", "J",
+    "MI", "MM", "MONTH", "MON", "MS", "Month", "Mon", "OF", "P.M.", "PM", "Q", "RM", "SSSSS", "SSSS", "SS",
+    "TZH", "TZM", "TZ", "US", "WW", "W", "Y,YYY", "YYYY", "YYY", "YY", "Y", "a.d.", "a.m.", "ad", "am",
+    "b.c.", "bc", "cc", "day", "ddd", "dd", "dy", "d", "ff1", "ff2", "ff3", "ff4", "ff5", "ff6", "hh24",
+    "hh12", "hh", "iddd", "id", "iw", "iyyy", "iyy", "iy", "i", "j", "mi", "mm", "month", "mon", "ms", "of",
+    "p.m.", "pm", "q", "rm", "sssss", "ssss", "ss", "tzh", "tzm", "tz", "us", "ww", "w", "y,yyy", "yyyy",
+    "yyy", "yy", "y",
 ];
 
 /// A piece of a template.
@@ -95,7 +96,10 @@ const ROMAN: [&str; 12] = ["XII", "XI", "X", "IX", "VIII", "VII", "VI", "V", "IV
 
 #[cold]
 fn not_for_interval(word: &str) -> PgError {
-    error!(SqlState::INVALID_DATETIME_FORMAT, "\"{word}\" format specification not supported for an interval value")
+    error!(
+        SqlState::INVALID_DATETIME_FORMAT,
+        "\"{word}\" format specification not supported for an interval value"
+    )
 }
 
 impl Source {
@@ -335,8 +339,9 @@ fn read(text: &str, template: &str) -> Result<(i64, Option<i32>)> {
                     rest = rest.strip_prefix(separator).unwrap_or_else(|| skip_one(rest));
                 } else {
                     rest = rest.trim_start();
-                    if rest.starts_with(|c: char| !c.is_alphanumeric() && c.is_ascii() && !matches!(c, '+' | '-'))
-                        || (rest.starts_with('-') && *separator == "-")
+                    if rest.starts_with(|c: char| {
+                        !c.is_alphanumeric() && c.is_ascii() && !matches!(c, '+' | '-')
+                    }) || (rest.starts_with('-') && *separator == "-")
                     {
                         rest = skip_one(rest);
                     }
@@ -374,10 +379,7 @@ fn digits<'a>(text: &'a str, max: usize, bounded: bool, word: &str) -> Result<(i
         return Err(bad_value(&shown, word).detail("Value must be an integer."));
     }
     let value = text[..sign + len].parse().map_err(|_| {
-        error!(
-            SqlState::DATETIME_FIELD_OVERFLOW,
-            "value for \"{word}\" in source string is out of range"
-        )
+        error!(SqlState::DATETIME_FIELD_OVERFLOW, "value for \"{word}\" in source string is out of range")
     })?;
     Ok((value, len, &text[sign + len..]))
 }
@@ -390,7 +392,8 @@ fn take_name<'a>(names: &[&str], text: &'a str, short: bool, word: &str) -> Resu
         }
     }
     let shown = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
-    Err(bad_value(shown, word).detail("The given value did not match any of the allowed values for this field."))
+    Err(bad_value(shown, word)
+        .detail("The given value did not match any of the allowed values for this field."))
 }
 
 impl Fields {
@@ -474,9 +477,8 @@ impl Fields {
     }
 
     fn finish(self, text: &str) -> Result<(i64, Option<i32>)> {
-        let out_of_range = || {
-            error!(SqlState::DATETIME_FIELD_OVERFLOW, "date/time field value out of range: \"{text}\"")
-        };
+        let out_of_range =
+            || error!(SqlState::DATETIME_FIELD_OVERFLOW, "date/time field value out of range: \"{text}\"");
         let mut hour = self.hour;
         if self.hour12 {
             if !(1..=12).contains(&hour) && !(hour == 0 && self.pm.is_some()) {
@@ -511,15 +513,20 @@ impl Fields {
             days = days_from_civil(year, 1, 1) + i64::from(n) - 1;
         }
         if let Some(iso_year) = self.iso_year {
-            days = iso_week_start(iso_year, self.iso_week.unwrap_or(1)) + i64::from(self.iso_day.unwrap_or(1)) - 1;
+            days = iso_week_start(iso_year, self.iso_week.unwrap_or(1))
+                + i64::from(self.iso_day.unwrap_or(1))
+                - 1;
         }
         if let Some(julian) = self.julian {
             days = i64::from(julian) - EPOCH_JULIAN;
         }
-        let clock = Civil { hour, minute: self.minute, second: self.second, usec: self.usec, ..Civil::default() };
-        let time = self.day_secs.map_or(clock.time_usecs(), |s| i64::from(s) * USECS_PER_SEC + i64::from(self.usec));
+        let clock =
+            Civil { hour, minute: self.minute, second: self.second, usec: self.usec, ..Civil::default() };
+        let time =
+            self.day_secs.map_or(clock.time_usecs(), |s| i64::from(s) * USECS_PER_SEC + i64::from(self.usec));
         let local = days.checked_mul(super::datetime::USECS_PER_DAY).and_then(|d| d.checked_add(time));
-        let local = local.filter(|v| super::timestamp::is_valid(*v)).ok_or_else(super::timestamp::out_of_range)?;
+        let local =
+            local.filter(|v| super::timestamp::is_valid(*v)).ok_or_else(super::timestamp::out_of_range)?;
         Ok((local, self.east))
     }
 }
@@ -545,7 +552,7 @@ mod tests {
             to_char(timestamp:2024-01-31 15:04:05.678 | text:YYYY-MM-DD HH24:MI:SS.MS) => 2024-01-31 15:04:05.678
             to_char(timestamp:2024-01-31 15:04:05 | text:Day, DDth Month YYYY HH12:MI AM) => Wednesday, 31st January   2024 03:04 PM
             to_char(timestamp:2024-01-31 15:04:05 | text:FMDay, FMDD FMMonth \"of\" YY, Q IW DDD J) => Wednesday, 31 January of 24, 1 05 031 2460341
-            to_char(timestamptz:2024-01-31 15:04:05+00 | text:TZ OF tz) => UTC +00 utc
+            to_char(timestamptz:2024-01-31 15:04:05+00 | text:TZ OF tz) => GMT +00 gmt
             to_char(interval:27:05:06 | text:HH24:MI:SS) => 27:05:06
             to_timestamp(text:2024-01-31 15:04 | text:YYYY-MM-DD HH24:MI) => 2024-01-31 15:04:00+00
             to_date(text:31 Jan 2024 | text:DD Mon YYYY) => 2024-01-31

@@ -59,7 +59,6 @@ fn parse(text: &str) -> Result<Template> {
             t.sign_given = true;
         } else if upper.starts_with("PL") {
             t.tokens.push(Token::Sign("PL"));
-            t.sign_given = true;
         } else if upper.starts_with("SG") {
             t.tokens.push(Token::Sign("SG"));
             t.sign_given = true;
@@ -167,9 +166,13 @@ fn roman(n: i64) -> String {
 fn to_char(value: &Numeric, template: &str) -> Result<String> {
     let t = parse(template)?;
     if let Some(upper) = t.roman {
-        let text = roman(numeric::round_to(value, 0).to_i128().and_then(|v| i64::try_from(v).ok()).unwrap_or(0));
+        let text =
+            roman(numeric::round_to(value, 0).to_i128().and_then(|v| i64::try_from(v).ok()).unwrap_or(0));
         let text = if upper { text } else { text.to_lowercase() };
         return Ok(if t.fill_mode { text } else { format!("{text:>15}") });
+    }
+    if value.is_nan() && !t.scientific {
+        return Ok(if t.fill_mode { "NaN".into() } else { " NaN".into() });
     }
     if t.scientific {
         let digits = t.after;
@@ -188,7 +191,7 @@ fn to_char(value: &Numeric, template: &str) -> Result<String> {
         n => numeric::multiply(value, &Numeric::new(numeric::pow10(n), 0)),
     };
     let rounded = numeric::round_to(&shifted, t.after as i64);
-    let negative = rounded.signum() < 0 || (value.signum() < 0 && rounded.is_zero() && false);
+    let negative = rounded.signum() < 0;
     let magnitude = if negative { numeric::negate(&rounded) } else { rounded };
     let text = match &magnitude {
         Numeric::Finite { .. } => magnitude.to_string(),
@@ -227,9 +230,18 @@ impl Writer<'_> {
         } else {
             t.after
         };
-        let leading_s = t.tokens.iter().position(|k| *k == Token::Sign("S")) < t.tokens.iter().position(|k| *k == Token::Digit);
+        let leading_s = t.tokens.iter().position(|k| *k == Token::Sign("S"))
+            < t.tokens.iter().position(|k| *k == Token::Digit);
         let mut in_point = false;
+        let mut place_kept = false;
         for token in &t.tokens {
+            if !place_kept && matches!(token, Token::Digit | Token::Point) {
+                // A positive number's sign is a blank, at the first position of the digits.
+                if !self.negative && !t.fill_mode && (implicit || t.bracket) {
+                    out.push(' ');
+                }
+                place_kept = true;
+            }
             match token {
                 Token::Digit if !in_point => {
                     before_seen += 1;
@@ -253,7 +265,9 @@ impl Writer<'_> {
                     if self.overflow {
                         out.push('#');
                     } else if after_seen <= kept_fraction {
-                        out.push(self.fraction.as_bytes().get(after_seen - 1).map_or('0', |b| char::from(*b)));
+                        out.push(
+                            self.fraction.as_bytes().get(after_seen - 1).map_or('0', |b| char::from(*b)),
+                        );
                     }
                 }
                 Token::Point => {
@@ -307,24 +321,12 @@ impl Writer<'_> {
         out
     }
 
-    /// The sign goes right before the first digit, where a blank keeps its place for positive numbers.
+    /// The sign goes right before the first digit shown.
     fn lead_sign(&self, implicit: bool, leading_s: bool, mark: char, out: &mut String) {
-        let fill = self.t.fill_mode;
-        // A sign position precedes the digits; padding blanks have been written for the digits skipped.
-        if self.t.bracket {
-            match self.negative {
-                true => out.push('<'),
-                false if !fill => out.insert(0, ' '),
-                false => {}
-            }
-        } else if leading_s && self.t.tokens.contains(&Token::Sign("S")) {
+        if leading_s && self.t.tokens.contains(&Token::Sign("S")) {
             out.push(mark);
-        } else if implicit {
-            match self.negative {
-                true => out.push('-'),
-                false if !fill => out.insert(0, ' '),
-                false => {}
-            }
+        } else if self.negative && (implicit || self.t.bracket) {
+            out.push(if self.t.bracket { '<' } else { '-' });
         }
     }
 }

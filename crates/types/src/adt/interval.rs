@@ -70,7 +70,14 @@ pub(crate) fn format_interval_type(typmod: i32) -> String {
     }
     let (range, precision) = typmod_parts(typmod);
     use field::{DAY, HOUR, MINUTE, MONTH, SECOND, YEAR};
-    let names = [(YEAR, "year"), (MONTH, "month"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second")];
+    let names = [
+        (YEAR, "year"),
+        (MONTH, "month"),
+        (DAY, "day"),
+        (HOUR, "hour"),
+        (MINUTE, "minute"),
+        (SECOND, "second"),
+    ];
     let kept: Vec<&str> = names.iter().filter(|(bit, _)| range & bit != 0).map(|(_, name)| *name).collect();
     let fields = match kept.as_slice() {
         _ if range == field::ALL => String::new(),
@@ -195,7 +202,8 @@ fn scale(v: &Interval, f: &dyn Fn(f64) -> f64) -> Result<Interval> {
     let days = f(f64::from(v.days));
     let mut result = Interval { months: to_i32(months)?, days: to_i32(days)?, usecs: 0 };
     let month_rest_days = round_micro((months - f64::from(result.months)) * 30.0);
-    let mut sec_rest = round_micro((days - f64::from(result.days) + month_rest_days - month_rest_days.trunc()) * 86_400.0);
+    let mut sec_rest =
+        round_micro((days - f64::from(result.days) + month_rest_days - month_rest_days.trunc()) * 86_400.0);
     if sec_rest.abs() >= 86_400.0 {
         let whole = (sec_rest / 86_400.0).trunc();
         result.days = result.days.checked_add(whole as i32).ok_or_else(out_of_range)?;
@@ -287,7 +295,11 @@ fn output_verbose(f: &Fields, v: &Interval, out: &mut String) {
         (f.hours, "hour"),
         (i64::from(f.minutes), "min"),
     ];
-    let first = parts.iter().map(|p| p.0).find(|n| *n != 0).unwrap_or(i64::from(f.seconds) * 1_000_000 + i64::from(f.usecs));
+    let first = parts
+        .iter()
+        .map(|p| p.0)
+        .find(|n| *n != 0)
+        .unwrap_or(i64::from(f.seconds) * 1_000_000 + i64::from(f.usecs));
     let ago = first < 0;
     let mut any = false;
     for (value, unit) in parts {

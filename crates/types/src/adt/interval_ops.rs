@@ -48,7 +48,15 @@ fn justify(v: Interval) -> Result<Interval> {
 }
 
 #[allow(clippy::too_many_arguments, reason = "the SQL function has seven")]
-fn make(years: i32, months: i32, weeks: i32, days: i32, hours: i32, mins: i32, secs: f64) -> Result<Interval> {
+fn make(
+    years: i32,
+    months: i32,
+    weeks: i32,
+    days: i32,
+    hours: i32,
+    mins: i32,
+    secs: f64,
+) -> Result<Interval> {
     if !secs.is_finite() {
         return Err(out_of_range());
     }

@@ -12,7 +12,10 @@ use crate::settings::{IntervalStyle, interval_style};
 
 enum Failure {
     Format,
+    /// A field is too large.
     Overflow,
+    /// Their sum is.
+    Range,
 }
 
 type Parse<T> = std::result::Result<T, Failure>;
@@ -23,6 +26,7 @@ pub(crate) fn parse(text: &str, lone_unit: &str, minutes_first: bool) -> Result<
     let fail = |failure| -> PgError {
         match failure {
             Failure::Format => invalid_datetime("interval", text),
+            Failure::Range => super::interval::out_of_range(),
             Failure::Overflow => {
                 error!(SqlState::INTERVAL_FIELD_OVERFLOW, "interval field value out of range: \"{text}\"")
             }
@@ -65,8 +69,11 @@ impl Number {
             return Err(Failure::Format);
         }
         let whole = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| Failure::Overflow)? };
-        let fraction =
-            if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse().map_err(|_| Failure::Format)? };
+        let fraction = if fraction.is_empty() {
+            0.0
+        } else {
+            format!("0.{fraction}").parse().map_err(|_| Failure::Format)?
+        };
         Ok(Number { negative, whole, fraction })
     }
 
@@ -85,7 +92,8 @@ impl Sum {
     fn add_days(&mut self, n: Number, unit: i64) -> Parse<()> {
         let whole = n.whole.checked_mul(unit).ok_or(Failure::Overflow)?;
         let part = n.fraction * unit as f64;
-        self.days = self.days.checked_add(n.sign() * (whole + part.trunc() as i64)).ok_or(Failure::Overflow)?;
+        self.days =
+            self.days.checked_add(n.sign() * (whole + part.trunc() as i64)).ok_or(Failure::Overflow)?;
         let rest = ((part - part.trunc()) * USECS_PER_DAY as f64).round_ties_even() as i128;
         self.usecs += i128::from(n.sign()) * rest;
         Ok(())
@@ -113,12 +121,10 @@ impl Sum {
     fn add(&mut self, n: Number, unit: &str) -> Parse<()> {
         const MINUTE: i64 = 60 * USECS_PER_SEC;
         match unit {
-            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
-                self.add_usecs(n, 1)
-            }
-            "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
-                self.add_usecs(n, 1000)
-            }
+            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds"
+            | "microsecon" => self.add_usecs(n, 1),
+            "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds"
+            | "millisecon" => self.add_usecs(n, 1000),
             "s" | "sec" | "secs" | "second" | "seconds" => self.add_usecs(n, USECS_PER_SEC),
             "m" | "min" | "mins" | "minute" | "minutes" => self.add_usecs(n, MINUTE),
             "h" | "hr" | "hrs" | "hour" | "hours" => self.add_usecs(n, 60 * MINUTE),
@@ -137,7 +143,7 @@ impl Sum {
 
     fn finish(self) -> Parse<Interval> {
         Ok(Interval {
-            months: i32::try_from(self.months).map_err(|_| Failure::Overflow)?,
+            months: i32::try_from(self.months).map_err(|_| Failure::Range)?,
             days: i32::try_from(self.days).map_err(|_| Failure::Overflow)?,
             usecs: i64::try_from(self.usecs).map_err(|_| Failure::Overflow)?,
         })
@@ -293,7 +299,7 @@ fn parse_iso(text: &str) -> Parse<Sum> {
     }
     while !rest.is_empty() {
         if let Some(time) = rest.strip_prefix('T') {
-            if in_time || time.is_empty() {
+            if in_time {
                 return Err(Failure::Format);
             }
             in_time = true;
@@ -312,7 +318,9 @@ fn parse_iso(text: &str) -> Parse<Sum> {
         let Some(unit) = rest.chars().next() else { return Err(Failure::Format) };
         match (in_time, unit) {
             (false, '-') => {
-                let (date, time) = rest[1..].split_once('T').map_or((&rest[1..], ""), |(d, _)| (d, &rest[rest.find('T').unwrap_or(0)..]));
+                let (date, time) = rest[1..]
+                    .split_once('T')
+                    .map_or((&rest[1..], ""), |(d, _)| (d, &rest[rest.find('T').unwrap_or(0)..]));
                 let (months, days) = date.split_once('-').unwrap_or((date, "0"));
                 sum.add_months(number, 12)?;
                 sum.add_months(Number::parse(months)?, 1)?;

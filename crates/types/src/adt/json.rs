@@ -197,9 +197,9 @@ impl<'a> Parser<'a> {
 
     fn hex4(&self, skip: usize) -> Result<u32> {
         let digits = self.rest().get(skip..skip + 4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-        digits.and_then(|d| u32::from_str_radix(d, 16).ok()).ok_or_else(|| {
-            self.fail("json", "\"\\u\" must be followed by four hexadecimal digits.".into())
-        })
+        digits
+            .and_then(|d| u32::from_str_radix(d, 16).ok())
+            .ok_or_else(|| self.fail("json", "\"\\u\" must be followed by four hexadecimal digits.".into()))
     }
 
     fn array(&mut self, depth: usize) -> Result<Json> {

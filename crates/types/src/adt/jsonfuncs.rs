@@ -37,7 +37,8 @@ fn iso_time(value: &Datum, ty: Oid) -> String {
     }
     let text = text.replacen(' ', "T", 1);
     // The zone has its minutes here: +00:00.
-    let zone_at = text.rfind(['+', '-']).filter(|at| matches!(value, Datum::TimestampTz(_)) && text.len() - at == 3);
+    let zone_at =
+        text.rfind(['+', '-']).filter(|at| matches!(value, Datum::TimestampTz(_)) && text.len() - at == 3);
     if zone_at.is_some() { format!("{text}:00") } else { text }
 }
 
@@ -509,7 +510,9 @@ fn rows(rows: Vec<Vec<Datum>>) -> Result<RowIter> {
 fn members_of(args: &[Datum], function: &str) -> Result<Vec<(String, Json)>> {
     match parse(args[0].as_str().unwrap_or("null"))? {
         Json::Object(members) => Ok(members),
-        Json::Array(_) => Err(error!(SqlState::INVALID_PARAMETER_VALUE, "cannot call {function} on an array")),
+        Json::Array(_) => {
+            Err(error!(SqlState::INVALID_PARAMETER_VALUE, "cannot call {function} on an array"))
+        }
         _ => Err(error!(SqlState::INVALID_PARAMETER_VALUE, "cannot call {function} on a scalar")),
     }
 }

@@ -6,9 +6,9 @@ use elog::{Result, error};
 use super::int::out_of_range;
 use super::numeric::{self, Numeric};
 use super::varlena::variadic_values;
+use crate::Datum;
 use crate::datum::Regtype;
 use crate::fmgr::CallContext;
-use crate::Datum;
 
 /// The units of `pg_size_pretty`, each with the size from which the next is used.
 const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];

@@ -189,7 +189,8 @@ impl Numeric {
     pub(crate) fn checked(self) -> Result<Numeric> {
         if let Numeric::Finite { unscaled, scale } = &self
             && (i64::from(*scale) > MAX_SCALE
-                || (unscaled.bits() > 400_000 && decimal_digits(unscaled) - i64::from(*scale) > MAX_INTEGER_DIGITS))
+                || (unscaled.bits() > 400_000
+                    && decimal_digits(unscaled) - i64::from(*scale) > MAX_INTEGER_DIGITS))
         {
             return Err(overflow());
         }
@@ -199,7 +200,8 @@ impl Numeric {
 
 /// Two finite values at their larger scale, if both are finite.
 pub(crate) fn aligned(a: &Numeric, b: &Numeric) -> Option<(BigInt, BigInt, u32)> {
-    let (Numeric::Finite { unscaled: ua, scale: sa }, Numeric::Finite { unscaled: ub, scale: sb }) = (a, b) else {
+    let (Numeric::Finite { unscaled: ua, scale: sa }, Numeric::Finite { unscaled: ub, scale: sb }) = (a, b)
+    else {
         return None;
     };
     let scale = (*sa).max(*sb);
@@ -324,7 +326,8 @@ pub(crate) fn from_float(v: f64, significant: usize) -> Result<Numeric> {
     let text = format!("{:.*e}", significant - 1, v);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     // %g drops trailing zeros of the fraction, so the scale is that of what is left.
-    let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+    let mantissa =
+        if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
     input(&format!("{mantissa}e{exponent}"), -1)
 }
 
@@ -418,7 +421,11 @@ pub(crate) fn send(value: &Numeric, out: &mut Vec<u8>) {
         let text = padded.to_string();
         let lead = text.len().div_ceil(4) * 4;
         let text = format!("{text:0>lead$}");
-        digits = text.as_bytes().chunks(4).map(|c| c.iter().fold(0, |n, b| n * 10 + u16::from(b - b'0'))).collect();
+        digits = text
+            .as_bytes()
+            .chunks(4)
+            .map(|c| c.iter().fold(0, |n, b| n * 10 + u16::from(b - b'0')))
+            .collect();
     }
     let weight = digits.len() as i64 - 1 - i64::from((scale + padding) / 4);
     let weight = if digits.is_empty() { 0 } else { weight };
@@ -543,7 +550,8 @@ fn div_scale(a: &Numeric, b: &Numeric) -> u32 {
 
 /// The quotient of two finite values, the second not zero, at a given scale.
 pub(crate) fn divide_to(a: &Numeric, b: &Numeric, scale: u32) -> Numeric {
-    let (Numeric::Finite { unscaled: x, scale: sx }, Numeric::Finite { unscaled: y, scale: sy }) = (a, b) else {
+    let (Numeric::Finite { unscaled: x, scale: sx }, Numeric::Finite { unscaled: y, scale: sy }) = (a, b)
+    else {
         return Numeric::NaN;
     };
     let shift = i64::from(scale) + i64::from(*sy) - i64::from(*sx);
@@ -599,10 +607,9 @@ pub(crate) fn to_integer(a: &Numeric, type_name: &str, min: i128, max: i128) -> 
         Numeric::Infinity | Numeric::NegInfinity => {
             Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "cannot convert infinity to {type_name}"))
         }
-        Numeric::Finite { .. } => a
-            .to_i128()
-            .filter(|v| (min..=max).contains(v))
-            .ok_or_else(|| super::int::out_of_range(type_name)),
+        Numeric::Finite { .. } => {
+            a.to_i128().filter(|v| (min..=max).contains(v)).ok_or_else(|| super::int::out_of_range(type_name))
+        }
     }
 }
 

@@ -314,7 +314,11 @@ fn power_int(base: &Numeric, n: i32, scale: u32) -> Result<Numeric> {
         }
     }
     if n < 0 {
-        return if result.is_zero() { Err(overflow()) } else { Ok(divide_to(&Numeric::new(1, 0), &result, scale)) };
+        return if result.is_zero() {
+            Err(overflow())
+        } else {
+            Ok(divide_to(&Numeric::new(1, 0), &result, scale))
+        };
     }
     result.rescale(scale).checked()
 }

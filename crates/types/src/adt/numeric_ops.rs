@@ -107,7 +107,7 @@ builtins! {
             _ => return Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "cannot convert infinity to pg_lsn")),
         }
         let value = a.to_i128().and_then(|n| u64::try_from(n).ok());
-        common::Lsn(value.ok_or_else(|| super::int::out_of_range("pg_lsn"))?)
+        common::Lsn(value.ok_or_else(super::oid::lsn_out_of_range)?)
     }
 }
 
@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn text_and_wire() {
-        for text in ["0", "0.00", "-1.50", "123456789012345678901234567890.123456789", "0.0001", "10000", "NaN"] {
+        for text in
+            ["0", "0.00", "-1.50", "123456789012345678901234567890.123456789", "0.0001", "10000", "NaN"]
+        {
             check("numeric", text, text);
         }
         check("numeric", " 1e10 ", "10000000000");

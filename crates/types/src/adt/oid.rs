@@ -38,10 +38,9 @@ pub(crate) fn input(text: &str) -> Result<u32> {
     }
     match trimmed.parse::<i64>() {
         Ok(v) if (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&v) => Ok(v as u32),
-        _ => Err(error!(
-            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            "value \"{text}\" is out of range for type oid"
-        )),
+        _ => {
+            Err(error!(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value \"{text}\" is out of range for type oid"))
+        }
     }
 }
 
@@ -193,7 +192,12 @@ fn lsn_plus(lsn: Lsn, bytes: &Numeric, negate: bool) -> Result<Lsn> {
     }
     let sum = bytes.to_i128().and_then(|n| if negate { n.checked_neg() } else { Some(n) });
     let sum = sum.and_then(|n| n.checked_add(i128::from(lsn.0))).and_then(|n| u64::try_from(n).ok());
-    sum.map(Lsn).ok_or_else(|| out_of_range("pg_lsn"))
+    sum.map(Lsn).ok_or_else(lsn_out_of_range)
+}
+
+#[cold]
+pub(crate) fn lsn_out_of_range() -> elog::PgError {
+    error!(SqlState::INVALID_PARAMETER_VALUE, "pg_lsn out of range")
 }
 
 #[cfg(test)]

@@ -36,14 +36,12 @@ fn character(code: i32) -> Result<char> {
     match code {
         ..0 => Err(error!(SqlState::INVALID_PARAMETER_VALUE, "character number must be positive")),
         0 => Err(error!(SqlState::PROGRAM_LIMIT_EXCEEDED, "null character not permitted")),
-        0x11_0000.. => {
-            Err(error!(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested character too large for encoding: {code}"))
-        }
+        0x11_0000.. => Err(error!(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            "requested character too large for encoding: {code}"
+        )),
         _ => char::from_u32(code as u32).ok_or_else(|| {
-            error!(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "requested character not valid for encoding: {code}"
-            )
+            error!(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested character not valid for encoding: {code}")
         }),
     }
 }

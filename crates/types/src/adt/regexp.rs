@@ -108,7 +108,8 @@ fn translate(pattern: &str) -> Result<String> {
             '}' => {
                 // A bound's brace closes it; the crate takes a stray one literally only if escaped.
                 let open = out.rfind('{').filter(|at| !out[..*at].ends_with('\\'));
-                let in_bound = open.is_some_and(|at| out[at + 1..].bytes().all(|b| b.is_ascii_digit() || b == b','));
+                let in_bound =
+                    open.is_some_and(|at| out[at + 1..].bytes().all(|b| b.is_ascii_digit() || b == b','));
                 out.push_str(if in_bound { "}" } else { "\\}" });
             }
             c => out.push(c),
@@ -125,7 +126,10 @@ fn literal(c: char, out: &mut String) {
 
 fn hex(chars: &mut Chars<'_>, digits: usize) -> Result<char> {
     let text: String = (0..digits).filter_map(|_| chars.next_if(char::is_ascii_hexdigit)).collect();
-    u32::from_str_radix(&text, 16).ok().and_then(char::from_u32).ok_or_else(|| invalid("invalid escape \\ sequence"))
+    u32::from_str_radix(&text, 16)
+        .ok()
+        .and_then(char::from_u32)
+        .ok_or_else(|| invalid("invalid escape \\ sequence"))
 }
 
 fn escape(chars: &mut Chars<'_>, in_bracket: bool, out: &mut String) -> Result<()> {
@@ -199,8 +203,10 @@ fn bracket(chars: &mut Chars<'_>, out: &mut String) -> Result<()> {
             }
             '[' if matches!(chars.peek(), Some(':')) => {
                 let name: String = chars.clone().skip(1).take_while(|c| *c != ':').collect();
-                let known = ["alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
-                    "space", "upper", "xdigit", "word"];
+                let known = [
+                    "alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+                    "upper", "xdigit", "word",
+                ];
                 if !known.contains(&name.as_str()) {
                     return Err(invalid("invalid character class"));
                 }
@@ -244,7 +250,11 @@ fn compile(pattern: &str, mut flags: Flags) -> Result<Regex> {
     {
         let embedded = parse_flags(Some(letters)).map_err(|_| invalid("invalid embedded option"))?;
         flags = Flags {
-            ignore_case: if letters.contains('c') { false } else { flags.ignore_case || embedded.ignore_case },
+            ignore_case: if letters.contains('c') {
+                false
+            } else {
+                flags.ignore_case || embedded.ignore_case
+            },
             global: flags.global,
             ..embedded
         };
@@ -416,7 +426,14 @@ fn replace_flags(flags: &str) -> Result<Flags> {
     parse_flags(Some(flags))
 }
 
-fn find(text: &str, pattern: &str, start: i32, n: i32, flags: Option<&str>, f: &str) -> Result<Option<Vec<Option<(usize, usize)>>>> {
+fn find(
+    text: &str,
+    pattern: &str,
+    start: i32,
+    n: i32,
+    flags: Option<&str>,
+    f: &str,
+) -> Result<Option<Vec<Option<(usize, usize)>>>> {
     let at = start_offset(text, start)?;
     let n = positive("n", n)?;
     let regex = compiled(pattern, no_global(parse_flags(flags)?, f)?)?;
@@ -424,7 +441,15 @@ fn find(text: &str, pattern: &str, start: i32, n: i32, flags: Option<&str>, f: &
     Ok(found.map(|c| c.iter().map(|m| m.map(|m| (m.start(), m.end()))).collect()))
 }
 
-fn instr(text: &str, pattern: &str, start: i32, n: i32, end: i32, flags: Option<&str>, subexpr: i32) -> Result<i32> {
+fn instr(
+    text: &str,
+    pattern: &str,
+    start: i32,
+    n: i32,
+    end: i32,
+    flags: Option<&str>,
+    subexpr: i32,
+) -> Result<i32> {
     if !matches!(end, 0 | 1) {
         return Err(bad_value("endoption", end));
     }
@@ -435,7 +460,14 @@ fn instr(text: &str, pattern: &str, start: i32, n: i32, end: i32, flags: Option<
     Ok(text[..at].chars().count() as i32 + 1)
 }
 
-fn substr(text: &str, pattern: &str, start: i32, n: i32, flags: Option<&str>, subexpr: i32) -> Result<Option<String>> {
+fn substr(
+    text: &str,
+    pattern: &str,
+    start: i32,
+    n: i32,
+    flags: Option<&str>,
+    subexpr: i32,
+) -> Result<Option<String>> {
     let subexpr = usize::try_from(subexpr).map_err(|_| bad_value("subexpr", subexpr))?;
     let found = find(text, pattern, start, n, flags, "regexp_substr()")?;
     Ok(found.and_then(|groups| groups.get(subexpr).copied().flatten()).map(|(a, b)| text[a..b].to_string()))

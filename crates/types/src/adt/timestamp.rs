@@ -7,7 +7,8 @@ use common::SqlState;
 use elog::{PgError, Result, error};
 
 use super::datetime::{
-    Civil, MONTHS, USECS_PER_DAY, USECS_PER_SEC, WEEKDAYS, abbreviation_at, offset_at, offset_of_local, weekday,
+    Civil, MONTHS, USECS_PER_DAY, USECS_PER_SEC, WEEKDAYS, abbreviation_at, offset_at, offset_of_local,
+    weekday,
 };
 use super::datetime_parse::{Parsed, Zone, parse};
 use crate::settings::{DateOrder, DateStyle, date_style, time_zone};
@@ -324,10 +325,18 @@ mod tests {
     fn refusals() {
         check_error("timestamp", "abc", "22007 invalid input syntax for type timestamp: \"abc\"");
         check_error("timestamp", "", "22007 invalid input syntax for type timestamp: \"\"");
-        check_error("timestamptz", "2024", "22007 invalid input syntax for type timestamp with time zone: \"2024\"");
+        check_error(
+            "timestamptz",
+            "2024",
+            "22007 invalid input syntax for type timestamp with time zone: \"2024\"",
+        );
         check_error("timestamp", "2024-13-01", "22008 date/time field value out of range: \"2024-13-01\"");
         check_error("timestamp", "2023-02-29", "22008 date/time field value out of range: \"2023-02-29\"");
-        check_error("timestamp", "2023-02-01 25:00", "22008 date/time field value out of range: \"2023-02-01 25:00\"");
+        check_error(
+            "timestamp",
+            "2023-02-01 25:00",
+            "22008 date/time field value out of range: \"2023-02-01 25:00\"",
+        );
         check_error("timestamp", "294277-01-01", "22008 timestamp out of range: \"294277-01-01\"");
         check_error("timestamptz", "2024-01-01 00:00 Foo/Bar", "22023 time zone \"foo/bar\" not recognized");
         check_error(

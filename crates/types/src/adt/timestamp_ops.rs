@@ -167,9 +167,10 @@ pub(crate) fn from_date(days: i32) -> Result<i64> {
     match days {
         date::MINUS_INFINITY => Ok(MINUS_INFINITY),
         date::INFINITY => Ok(INFINITY),
-        _ => i64::from(days).checked_mul(USECS_PER_DAY).filter(|v| is_valid(*v)).ok_or_else(|| {
-            error!(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range for timestamp")
-        }),
+        _ => i64::from(days)
+            .checked_mul(USECS_PER_DAY)
+            .filter(|v| is_valid(*v))
+            .ok_or_else(|| error!(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range for timestamp")),
     }
 }
 
@@ -218,7 +219,10 @@ fn make(year: i32, month: i32, day: i32, hour: i32, minute: i32, seconds: f64) -
 /// C: `make_date`.
 pub(crate) fn make_days(year: i32, month: i32, day: i32) -> Result<i64> {
     let astronomical = if year < 0 { year.checked_add(1).unwrap_or(year) } else { year };
-    let good = year != 0 && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(astronomical, month.clamp(1, 12));
+    let good = year != 0
+        && (1..=12).contains(&month)
+        && day >= 1
+        && day <= days_in_month(astronomical, month.clamp(1, 12));
     if !good {
         return Err(error!(
             SqlState::DATETIME_FIELD_OVERFLOW,
@@ -235,7 +239,8 @@ pub(crate) fn make_days(year: i32, month: i32, day: i32) -> Result<i64> {
 /// C: `float_time_overflows` and what follows it.
 pub(crate) fn make_clock(hour: i32, minute: i32, seconds: f64) -> Result<i64> {
     let usecs = (seconds * 1e6).round_ties_even();
-    let in_range = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60_000_000.0).contains(&usecs);
+    let in_range =
+        (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60_000_000.0).contains(&usecs);
     let total = i64::from(hour.clamp(0, 25)) * 3_600_000_000 + i64::from(minute.clamp(0, 60)) * 60_000_000;
     if !in_range || total + usecs as i64 > USECS_PER_DAY {
         let mut shown = String::new();
@@ -260,10 +265,9 @@ fn zone_offset_of(zone: &str, local: i64) -> Result<i32> {
     }
     match parse_offset(zone) {
         Some(east) if east.abs() < MAX_OFFSET_SECS => Ok(east),
-        Some(_) => Err(error!(
-            SqlState::INVALID_PARAMETER_VALUE,
-            "numeric time zone \"{zone}\" out of range"
-        )),
+        Some(_) => {
+            Err(error!(SqlState::INVALID_PARAMETER_VALUE, "numeric time zone \"{zone}\" out of range"))
+        }
         None => Ok(offset_of_local(&zone_for_operator(zone)?, local)),
     }
 }

@@ -5,11 +5,12 @@ pub(crate) mod pg_cast;
 pub(crate) mod pg_operator;
 pub(crate) mod pg_type;
 mod proc_numbers;
+mod proc_others;
 mod proc_strings;
 mod proc_times;
-mod proc_others;
 
 use crate::fmgr::Builtin;
 
 /// All functions.
-pub(crate) static PROCS: &[&[Builtin]] = &[proc_numbers::ROWS, proc_strings::ROWS, proc_times::ROWS, proc_others::ROWS];
+pub(crate) static PROCS: &[&[Builtin]] =
+    &[proc_numbers::ROWS, proc_strings::ROWS, proc_times::ROWS, proc_others::ROWS];

@@ -1,6 +1,8 @@
 //! Rows of pg_cast, by source and target OID.
 
-use crate::adt::{bool, date_ops, float, inet, int, interval_ops, jsonfuncs, name, numeric_ops, oid, timestamp_ops, varchar};
+use crate::adt::{
+    bool, date_ops, float, inet, int, interval_ops, jsonfuncs, name, numeric_ops, oid, timestamp_ops, varchar,
+};
 use crate::cast::Context::{Assignment, Explicit, Implicit};
 use crate::cast::{CastRow, Method, row};
 use crate::oid::*;

@@ -1,6 +1,8 @@
 //! Rows of pg_proc for the functions on strings: OID, name, argument types, result, code.
 
-use crate::adt::{bytea, inet, jsonfuncs, like, name, oracle_compat, regexp, text_format, uuid, varchar, varlena};
+use crate::adt::{
+    bytea, inet, jsonfuncs, like, name, oracle_compat, regexp, text_format, uuid, varchar, varlena,
+};
 use crate::fmgr::Builtin;
 use crate::oid::*;
 

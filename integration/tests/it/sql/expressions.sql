@@ -1,0 +1,57 @@
+-- Operators, precedence, CASE and its kin, logic with NULL.
+SELECT 1;
+SELECT 1 AS one, 'two' AS two, 3.0 AS three, NULL AS nothing, true AS yes;
+SELECT 1 + 2 * 3 - 4 / 2 % 3;
+SELECT (1 + 2) * 3;
+SELECT -2 ^ 2, 2 ^ 3 ^ 2, 2 ^ 0.5;
+SELECT 7 / 2, -7 / 2, 7 % 3, -7 % 3, 7.0 / 2, 7 / 2.0;
+SELECT 1 = 1, 1 <> 2, 1 != 2, 1 < 2, 2 > 1, 1 <= 1, 1 >= 2;
+SELECT @ -5, |/ 25.0, ||/ 27.0, 5 & 3, 5 | 3, 5 # 3, ~5, 1 << 4, 256 >> 4;
+SELECT NULL = NULL, NULL IS NULL, NULL IS NOT NULL, 1 IS NULL;
+SELECT true AND NULL, false AND NULL, true OR NULL, false OR NULL, NOT NULL::bool;
+SELECT true AND false, true OR false, NOT true;
+SELECT 1 IS DISTINCT FROM NULL, NULL IS DISTINCT FROM NULL, 1 IS NOT DISTINCT FROM 1;
+SELECT true IS TRUE, NULL::bool IS TRUE, NULL::bool IS UNKNOWN, false IS NOT FALSE, true IS NOT UNKNOWN;
+SELECT CASE WHEN 1 > 2 THEN 'a' WHEN 2 > 1 THEN 'b' ELSE 'c' END;
+SELECT CASE 3 WHEN 1 THEN 'one' WHEN 2 THEN 'two' END;
+SELECT CASE WHEN true THEN 1 ELSE 1 / 0 END;
+SELECT CASE WHEN false THEN 1 ELSE 2.5 END;
+SELECT COALESCE(NULL, NULL, 3), COALESCE(NULL, 'x'), NULLIF(1, 1), NULLIF(1, 2);
+SELECT GREATEST(1, 3, 2), LEAST(1, NULL, -2), GREATEST('a', 'b'), LEAST(2.5, 1);
+SELECT 2 BETWEEN 1 AND 3, 2 NOT BETWEEN 1 AND 3, 2 BETWEEN 3 AND 1, 2 BETWEEN SYMMETRIC 3 AND 1;
+SELECT 2 IN (1, 2, 3), 4 IN (1, 2, 3), 4 NOT IN (1, 2), 1 IN (2, NULL), 1 NOT IN (2, NULL);
+SELECT ROW(1, 'a', NULL), (1, 2), ROW(), ROW(1, 2) = ROW(1, 2), (1, 2) < (1, 3);
+SELECT (1, NULL) IS NULL, ROW(NULL, NULL) IS NULL, ROW(1, 2) IS NOT NULL;
+SELECT (1, 2) IN ((1, 2), (3, 4));
+SELECT 1::text || 'x', 'a' || 1, 'a' || NULL;
+SELECT 2147483647 AS int4, 2147483648 AS int8, 9223372036854775808 AS "numeric" \gdesc
+SELECT 1.5, 1e3, .5, 5., 1.5e-3;
+SELECT 'it''s', E'tab\there', E'\x41\u00e9', U&'d\0061t\+000061', $$dollar 'quoted'$$, $tag$a $$ b$tag$;
+SELECT 'one'
+  'two';
+SELECT "a b"."x""y" FROM (SELECT 1 AS "x""y") "a b";
+SELECT 1 AS "Mixed", 2 AS MIXED, 3 "no as";
+SELECT 1 ?column?;
+SELECT current_database(), current_user, session_user, user, current_catalog, current_role, current_schema;
+SELECT current_schema(), current_database() = current_catalog;
+SELECT EXISTS (SELECT 1), EXISTS (SELECT 1 WHERE false), NOT EXISTS (SELECT 1);
+SELECT (SELECT 1), (SELECT 1 WHERE false), ARRAY(SELECT g FROM generate_series(1, 3) g);
+SELECT 1 = ANY (ARRAY[1, 2]), 3 = ALL (ARRAY[3, 3]), 1 <> ALL (ARRAY[2, 3]), 1 = ANY (SELECT 1), 2 > ALL (SELECT 1);
+SELECT 1 OPERATOR(pg_catalog.+) 2;
+SELECT 1 -- a comment
+ + 1 /* another /* nested */ one */;
+SELECT pg_typeof(1), pg_typeof(1.0), pg_typeof('x'), pg_typeof('x'::text), pg_typeof(NULL), pg_typeof(1e0::float4), pg_typeof(true), pg_typeof(ARRAY[1]);
+SELECT 1 +;
+SELECT 'abc' < 'abd', 'a' < 'B', 'abc' COLLATE "C" < 'abd';
+SELECT 10 > 9 AND NOT 1 = 2 OR false;
+SELECT 1 < 2 = true;
+SELECT 'foo' 'bar';
+SELECT int4 '5', float8 '2.5', bool 'yes', date '2020-02-29', interval '1 day', text 'x';
+SELECT CAST(1 AS text), CAST('12' AS int), 1::numeric(5, 2), '3.14159'::numeric(4, 2);
+SELECT 3.7::int, -3.7::int, 2.5::int, 3.5::int, 2.5::float8::int, 3.5::float8::int, '7'::int8::int2;
+SELECT true::int, 0::bool, 5::bool, 't'::bool, 'off'::bool, 'y'::bool;
+SELECT md5('a'), length('abc'), upper('abc'), lower('ABC'), initcap('hello world');
+SELECT abs(-3), sign(-2.5), ceil(1.2), floor(-1.2), round(2.5), round(-2.5), round(1.2345, 2), trunc(1.999, 2), mod(7, 3);
+SELECT power(2, 10), sqrt(2), cbrt(27), exp(1), ln(10), log(100), log(2, 8), pi();
+SELECT sin(0), cos(0), tan(0), atan2(1, 1), degrees(pi()), radians(180);
+SELECT div(7, 2), gcd(12, 18), lcm(4, 6), factorial(5), width_bucket(5.35, 0.024, 10.06, 5);
