@@ -1,23 +1,28 @@
 //! Prepared statements and portals: what both query protocols run.
 //!
 //! A prepared statement is parsed and has its names settled; a portal is one with its parameters, and may be
-//! run a few rows at a time.
+//! run a few rows at a time. A cursor is a portal that DECLARE made.
 //!
-//! C counterpart: utils/mmgr/portalmem.c, tcop/pquery.c, commands/prepare.c.
+//! C counterpart: utils/mmgr/portalmem.c, tcop/pquery.c, utils/cache/plancache.c.
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::{Result, error};
+use executor::Column;
 use libpq::message::reply::{self, DataRow, Field};
+use parser::ast::CursorOptions;
 use parser::{RawStmt, Statement};
 use types::{Datum, oid};
 
+use crate::objects::Objects;
 use crate::query::{Params, PreparedQuery, Running};
 use crate::session::{Session, move_reports};
 use crate::utility::{self, Answer};
-use executor::Column;
+
+/// A row on its way to the client.
+pub(crate) type Row = Vec<Datum>;
 
 /// What a prepared statement is.
 #[derive(Debug)]
@@ -26,55 +31,88 @@ pub(crate) enum Kind {
     Empty,
     /// Goes through the executor.
     Query(PreparedQuery),
-    /// Goes through `utility`.
-    Utility,
+    /// Goes through `utility`; with the query it is about, for DECLARE and EXPLAIN.
+    Utility(Option<PreparedQuery>),
 }
 
 /// A prepared statement. C: `CachedPlanSource`.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) text: Rc<str>,
-    pub(crate) statement: Option<RawStmt>,
+    pub(crate) statement: Option<Statement>,
     pub(crate) kind: Kind,
     /// Of the rows it returns; `None` if it returns none.
     pub(crate) columns: Option<Vec<Column>>,
+    /// The tag under which it completes, before the number of rows.
+    pub(crate) tag: &'static str,
+    /// Made by PREPARE.
+    pub(crate) from_sql: bool,
+    /// When, microseconds since 2000-01-01.
+    pub(crate) created: i64,
 }
 
 impl Prepared {
     /// Settles what a statement means. C: `parse_analyze_varparams`.
-    pub(crate) fn new(text: Rc<str>, statement: Option<RawStmt>, params: Params<'_>) -> Result<Prepared> {
+    pub(crate) fn new(
+        objects: &Objects,
+        text: Rc<str>,
+        statement: Option<RawStmt>,
+        params: Params<'_>,
+    ) -> Result<Prepared> {
+        let statement = statement.map(|raw| raw.stmt);
         let (kind, columns) = match &statement {
             None => (Kind::Empty, None),
-            Some(raw) if is_query(&raw.stmt) => {
-                let query = PreparedQuery::new(&raw.stmt, &text, params)?;
+            Some(query) if is_query(query) => {
+                let query = PreparedQuery::new(query, &text, params)?;
                 let columns = query.columns().to_vec();
                 (Kind::Query(query), Some(columns))
             }
-            Some(raw) => {
-                let columns = utility::columns_of(&raw.stmt)?;
-                let column = |(name, ty)| Column { name, ty, typmod: -1 };
-                (Kind::Utility, columns.map(|columns| columns.into_iter().map(column).collect()))
+            Some(command) => {
+                let inner = match command {
+                    Statement::DeclareCursor { query, .. } => Some(Statement::Select(query.clone())),
+                    Statement::Explain(_, inner) if is_query(inner) => Some((**inner).clone()),
+                    _ => None,
+                };
+                let inner = inner.map(|query| PreparedQuery::new(&query, &text, params)).transpose()?;
+                (Kind::Utility(inner), utility::columns_of(objects, command))
             }
         };
-        Ok(Prepared { text, statement, kind, columns })
+        let tag = statement.as_ref().map_or("", Statement::command_tag);
+        Ok(Prepared { text, statement, kind, columns, tag, from_sql: false, created: activity::now() })
+    }
+
+    /// The query alone, as a cursor or EXECUTE runs it.
+    pub(crate) fn of_query(text: Rc<str>, query: PreparedQuery, from_sql: bool) -> Prepared {
+        let columns = Some(query.columns().to_vec());
+        let created = activity::now();
+        let kind = Kind::Query(query);
+        Prepared { text, statement: None, kind, columns, tag: "SELECT", from_sql, created }
+    }
+
+    /// The query that it is or is about.
+    pub(crate) fn query(&self) -> Option<&PreparedQuery> {
+        match &self.kind {
+            Kind::Query(query) | Kind::Utility(Some(query)) => Some(query),
+            Kind::Empty | Kind::Utility(None) => None,
+        }
     }
 
     /// Types of its parameters.
     pub(crate) fn param_types(&self) -> &[Oid] {
-        match &self.kind {
-            Kind::Query(query) => query.param_types(),
-            Kind::Empty | Kind::Utility => &[],
-        }
-    }
-
-    /// The tag under which it completes, before the number of rows.
-    pub(crate) fn tag(&self) -> &'static str {
-        self.statement.as_ref().map_or("", RawStmt::command_tag)
+        self.query().map_or(&[], PreparedQuery::param_types)
     }
 
     /// May it run in a failed block?
     pub(crate) fn ends_failed_block(&self) -> bool {
-        self.statement.as_ref().is_none_or(|raw| utility::ends_failed_block(&raw.stmt))
+        match &self.statement {
+            Some(statement) => utility::ends_failed_block(statement),
+            None => matches!(self.kind, Kind::Empty),
+        }
+    }
+
+    /// BEGIN, COMMIT and their like.
+    pub(crate) fn controls_transaction(&self) -> bool {
+        matches!(self.statement, Some(Statement::Transaction(_)))
     }
 }
 
@@ -92,21 +130,36 @@ enum Progress {
     /// Not run yet.
     Ready,
     /// A query that may have more rows.
-    Running(Running),
+    Running(Box<Running>),
     /// A command that has run, with the rows not fetched yet and its tag.
-    Answered(std::vec::IntoIter<Vec<Datum>>, &'static str),
+    Answered(std::vec::IntoIter<Row>, Cow<'static, str>),
     /// Nothing more will come.
     Done,
+    /// A run of it failed.
+    Failed,
 }
 
 /// A prepared statement with its parameters. C: `Portal`.
 #[derive(Debug)]
 pub(crate) struct Portal {
+    name: String,
     prepared: Rc<Prepared>,
     params: Vec<Datum>,
     /// Formats of the columns: none, one for all, or one each.
     formats: Vec<i16>,
     progress: Progress,
+    /// What DECLARE asked for; `None` for a portal of the protocol.
+    declared: Option<CursorOptions>,
+    /// Rows that were returned already and may be asked for again: with SCROLL or WITH HOLD.
+    kept: Vec<Row>,
+    /// 0 before the first row, then the number of the current row, at last one more than there are.
+    position: usize,
+    /// Number of rows, once the last one was passed.
+    total: Option<usize>,
+    /// Nest level of the (sub)transaction that made it; 0 once it outlived its transaction (B4).
+    pub(crate) level: usize,
+    held: bool,
+    pub(crate) created: i64,
 }
 
 /// How a run of a portal ended.
@@ -121,8 +174,26 @@ pub(crate) enum Ran {
 }
 
 impl Portal {
-    pub(crate) fn new(prepared: Rc<Prepared>, params: Vec<Datum>, formats: Vec<i16>) -> Result<Portal> {
-        let columns = prepared.columns.as_ref().map_or(0, Vec::len);
+    pub(crate) fn new(name: &str, prepared: Rc<Prepared>, params: Vec<Datum>, level: usize) -> Portal {
+        Portal {
+            name: name.to_owned(),
+            prepared,
+            params,
+            formats: Vec::new(),
+            progress: Progress::Ready,
+            declared: None,
+            kept: Vec::new(),
+            position: 0,
+            total: None,
+            level,
+            held: false,
+            created: activity::now(),
+        }
+    }
+
+    /// The same, with formats for its columns. C: `PortalSetResultFormat`.
+    pub(crate) fn with_formats(mut self, formats: Vec<i16>) -> Result<Portal> {
+        let columns = self.prepared.columns.as_ref().map_or(0, Vec::len);
         if formats.len() > 1 && formats.len() != columns {
             return Err(error!(
                 SqlState::PROTOCOL_VIOLATION,
@@ -130,19 +201,54 @@ impl Portal {
                 formats.len()
             ));
         }
-        Ok(Portal { prepared, params, formats, progress: Progress::Ready })
+        self.formats = formats;
+        Ok(self)
     }
 
-    /// No portal outlives its transaction: there are no holdable cursors yet.
-    pub(crate) fn survives_transaction(&self) -> bool {
-        false
+    /// The same, as a cursor.
+    pub(crate) fn with_options(mut self, options: CursorOptions) -> Portal {
+        self.formats = if options.binary { vec![1] } else { Vec::new() };
+        self.declared = Some(options);
+        self
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn prepared(&self) -> &Rc<Prepared> {
         &self.prepared
     }
 
-    fn format(&self, column: usize) -> i16 {
+    pub(crate) fn params(&self) -> &[Datum] {
+        &self.params
+    }
+
+    /// What DECLARE asked for; nothing special if it was not DECLARE.
+    pub(crate) fn options(&self) -> CursorOptions {
+        self.declared.unwrap_or_default()
+    }
+
+    /// Has it returned rows before?
+    pub(crate) fn was_run(&self) -> bool {
+        self.position > 0
+    }
+
+    /// WITH HOLD, but not held yet.
+    pub(crate) fn wants_hold(&self) -> bool {
+        self.options().hold && !self.held
+    }
+
+    /// It outlives its transaction.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    fn keeps_rows(&self) -> bool {
+        self.options().scroll == Some(true)
+    }
+
+    pub(crate) fn format(&self, column: usize) -> i16 {
         match self.formats.as_slice() {
             [] => 0,
             [all] => *all,
@@ -155,52 +261,141 @@ impl Portal {
         describe_columns(out, self.prepared.columns.as_deref(), |column| self.format(column));
     }
 
+    /// Makes it ready to return rows: begins a query, or runs a command to its end. C: `PortalStart`, and
+    /// `FillPortalStore` for commands.
+    pub(crate) fn start(&mut self, session: &mut Session) -> Result<()> {
+        if !matches!(self.progress, Progress::Ready) {
+            return Ok(());
+        }
+        let prepared = Rc::clone(&self.prepared);
+        self.progress = match &prepared.kind {
+            Kind::Empty => Progress::Done,
+            Kind::Query(query) => Progress::Running(Box::new(query.start(self.params.clone(), session))),
+            Kind::Utility(_) => match utility::run(session, &prepared, &self.params)? {
+                Answer::Tag(tag) => Progress::Answered(Vec::new().into_iter(), tag),
+                Answer::Rows(rows, tag) => Progress::Answered(rows.into_iter(), tag),
+                Answer::Query(running) => Progress::Running(running),
+            },
+        };
+        Ok(())
+    }
+
     /// Runs it until it is done or `max_rows` (0: no limit) were sent. C: `PortalRun`.
     pub(crate) fn run(&mut self, session: &mut Session, max_rows: usize) -> Result<Ran> {
-        if let Progress::Ready = self.progress {
-            self.progress = self.start(session)?;
-        }
+        self.start(session)?;
         let prepared = Rc::clone(&self.prepared);
         if let Kind::Empty = prepared.kind {
             return Ok(Ran::Empty);
         }
+        self.check_runnable()?;
         let limit = if max_rows == 0 { usize::MAX } else { max_rows };
         let mut sent = 0;
         let mut text = String::new();
         let columns = prepared.columns.as_deref().unwrap_or_default();
         while sent < limit {
-            let row = match &mut self.progress {
-                Progress::Running(running) => running.next()?,
-                Progress::Answered(rows, _) => rows.next(),
-                Progress::Ready | Progress::Done => None,
-            };
-            let Some(row) = row else { return Ok(self.complete(&prepared, sent)) };
+            let Some(row) = self.advance()? else { return Ok(self.complete(sent)) };
             self.send_row(session, columns, &row, &mut text)?;
             sent += 1;
         }
         Ok(Ran::Suspended)
     }
 
-    fn start(&self, session: &mut Session) -> Result<Progress> {
-        Ok(match &self.prepared.kind {
-            Kind::Empty => Progress::Done,
-            Kind::Query(query) => Progress::Running(query.start(self.params.clone(), &session.transaction)),
-            Kind::Utility => {
-                let Some(raw) = &self.prepared.statement else { return Ok(Progress::Done) };
-                match utility::run(session, &raw.stmt, &self.prepared.text, self.prepared.tag())? {
-                    Answer::Tag(tag) => Progress::Answered(Vec::new().into_iter(), tag),
-                    Answer::Rows(rows, tag) => Progress::Answered(rows.into_iter(), tag),
-                }
-            }
-        })
+    /// C: `MarkPortalActive`.
+    pub(crate) fn check_runnable(&self) -> Result<()> {
+        let spent = match self.progress {
+            Progress::Failed => true,
+            // A query at its end has no more rows; a command runs once.
+            Progress::Done => self.prepared.columns.is_none(),
+            _ => false,
+        };
+        if spent {
+            return Err(error!(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "portal \"{}\" cannot be run",
+                self.name
+            ));
+        }
+        Ok(())
     }
 
-    fn complete(&mut self, prepared: &Prepared, sent: usize) -> Ran {
+    /// Nothing can be had from it any more. C: `MarkPortalFailed`.
+    pub(crate) fn fail(&mut self) {
+        self.progress = Progress::Failed;
+    }
+
+    /// The next row; `None` behind the last.
+    pub(crate) fn advance(&mut self) -> Result<Option<Row>> {
+        if self.total.is_some_and(|total| self.position > total) {
+            return Ok(None);
+        }
+        if let Some(row) = self.kept.get(self.position) {
+            self.position += 1;
+            return Ok(Some(row.clone()));
+        }
+        let row = match &mut self.progress {
+            Progress::Running(running) => running.next()?,
+            Progress::Answered(rows, _) => rows.next(),
+            Progress::Ready | Progress::Done | Progress::Failed => None,
+        };
+        match &row {
+            Some(row) if self.keeps_rows() => self.kept.push(row.clone()),
+            Some(_) => {}
+            None => self.total = Some(self.position),
+        }
+        self.position += 1;
+        Ok(row)
+    }
+
+    /// The row before the current one; `None` before the first.
+    pub(crate) fn retreat(&mut self) -> Option<Row> {
+        self.position = self.position.saturating_sub(1);
+        self.current()
+    }
+
+    /// The current row, if it was kept.
+    pub(crate) fn current(&self) -> Option<Row> {
+        self.kept.get(self.position.checked_sub(1)?).cloned()
+    }
+
+    /// See the field.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Is there a current row?
+    pub(crate) fn is_on_row(&self) -> bool {
+        self.position > 0 && self.total.is_none_or(|total| self.position <= total)
+    }
+
+    /// Goes to a row that was passed before. For a portal that keeps its rows.
+    pub(crate) fn go_back_to(&mut self, position: usize) {
+        self.position = self.position.min(position);
+    }
+
+    /// Reads all rows that are left, so that the transaction may end. C: `PersistHoldablePortal`.
+    pub(crate) fn hold(&mut self) -> Result<()> {
+        let position = self.position;
+        let mut rest = Vec::new();
+        while let Some(row) = self.advance()? {
+            rest.push(row);
+        }
+        if !self.keeps_rows() {
+            // Rows that nobody can go back to need no place, but the numbering goes on.
+            self.progress = Progress::Answered(rest.into_iter(), Cow::Borrowed("SELECT"));
+            self.total = None;
+        } else {
+            self.progress = Progress::Done;
+        }
+        self.position = position;
+        self.held = true;
+        Ok(())
+    }
+
+    fn complete(&mut self, sent: usize) -> Ran {
         let progress = std::mem::replace(&mut self.progress, Progress::Done);
-        Ran::Complete(match (&prepared.kind, progress) {
-            (_, Progress::Answered(_, tag)) => Cow::Borrowed(tag),
-            (Kind::Query(_), _) if prepared.tag() == "SELECT" => Cow::Owned(format!("SELECT {sent}")),
-            _ => Cow::Borrowed(prepared.tag()),
+        Ran::Complete(match progress {
+            Progress::Answered(_, tag) if !self.held => tag,
+            _ => Cow::Owned(format!("SELECT {sent}")),
         })
     }
 
@@ -215,14 +410,20 @@ impl Portal {
         move_reports(&mut session.port);
         let mut data_row = DataRow::begin(session.port.out(), columns.len());
         for (index, (column, value)) in columns.iter().zip(row).enumerate() {
-            if value.is_null() {
-                data_row.null();
-            } else if self.format(index) == 0 {
-                text.clear();
-                types::io::output(value, column.ty, text);
-                data_row.text(text);
-            } else {
-                data_row.with(|out| types::io::send(value, column.ty, out))?;
+            match self.format(index) {
+                _ if value.is_null() => data_row.null(),
+                0 => {
+                    text.clear();
+                    types::io::output(value, column.ty, text);
+                    data_row.text(text);
+                }
+                1 => data_row.with(|out| types::io::send(value, column.ty, out))?,
+                other => {
+                    return Err(error!(
+                        SqlState::INVALID_PARAMETER_VALUE,
+                        "unsupported format code: {other}"
+                    ));
+                }
             }
         }
         data_row.finish();

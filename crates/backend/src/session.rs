@@ -21,6 +21,7 @@ use libpq::message::{FrontendMessage, is_extended_query, reply, report};
 use libpq::{Incoming, Port};
 use miscinit::interrupt::{self, Pending};
 use miscinit::{exit, farewell, ps_status, timeout};
+use shmem::pmsignal::QuitSignalReason;
 use transam::Status;
 
 use crate::portal::{Portal, Prepared};
@@ -286,10 +287,21 @@ impl Session {
         }
     }
 
-    /// SIGQUIT that met an encrypted session waiting: the farewell goes through TLS.
+    /// SIGQUIT that left its answer to ordinary code: an encrypted session that waits, or nobody knows who
+    /// sent it.
     fn quick_die(&mut self) -> ! {
-        let farewell = farewell::message(shmem::pmsignal::quit_signal_reason());
-        self.port.out().extend_from_slice(farewell);
+        match shmem::pmsignal::quit_signal_reason() {
+            QuitSignalReason::NotSent => {
+                pg_error!(
+                    Warning,
+                    SqlState::ADMIN_SHUTDOWN,
+                    "terminating connection because of unexpected SIGQUIT signal"
+                )
+                .report();
+                move_reports(&mut self.port);
+            }
+            reason => self.port.out().extend_from_slice(farewell::message(reason)),
+        }
         let _ = self.port.flush_if_writable();
         exit::exit_now(2)
     }

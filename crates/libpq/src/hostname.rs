@@ -2,6 +2,8 @@
 //!
 //! The only place of this crate with `unsafe`: the standard library resolves names to addresses, but not back.
 
+#![allow(unsafe_code)]
+
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 /// What is known about the name of a client. C: `remote_hostname`, `remote_hostname_resolv`,
@@ -96,7 +98,6 @@ fn addresses_of(name: &str) -> Result<Vec<IpAddr>, String> {
     Ok(found.map(|address| address.ip()).collect())
 }
 
-#[allow(unsafe_code, reason = "getnameinfo has no safe wrapper in std or nix")]
 fn name_of(ip: IpAddr) -> Result<String, String> {
     use nix::sys::socket::{SockaddrLike, SockaddrStorage};
     let address = SockaddrStorage::from(SocketAddr::new(ip, 0));

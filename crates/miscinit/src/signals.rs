@@ -228,9 +228,11 @@ pub fn set_safe_point(waiting: bool) {
 }
 
 /// C: `quickdie`. At the safe point ordinary code takes over; in the middle of anything else, a prepared
-/// message is written with one `send` and the process is gone.
+/// message is written with one `send` and the process is gone. A SIGQUIT that the postmaster did not send is in
+/// no hurry and is logged, so it always goes through ordinary code.
 extern "C" fn on_quick_die(_: i32) {
-    if AT_SAFE_POINT.load(SeqCst) {
+    let stray = shmem::pmsignal::quit_signal_reason() == shmem::pmsignal::QuitSignalReason::NotSent;
+    if stray || AT_SAFE_POINT.load(SeqCst) {
         note(Pending::QuickDie);
         return;
     }

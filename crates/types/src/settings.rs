@@ -54,6 +54,10 @@ pub(crate) fn bytea_hex() -> bool {
 
 /// `IntervalStyle`.
 pub fn interval_style() -> IntervalStyle {
+    #[cfg(test)]
+    if let Some(style) = TEST_INTERVAL_STYLE.with_borrow(|s| *s) {
+        return style;
+    }
     match guc::vars::INTERVALSTYLE.get() {
         "sql_standard" => IntervalStyle::SqlStandard,
         "postgres_verbose" => IntervalStyle::PostgresVerbose,
@@ -85,8 +89,20 @@ fn cached<T: Clone>(cell: &RefCell<Option<Cached<T>>>, text: Arc<str>, parse: fn
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Settings of one test: `guc` holds one value for the whole process, and tests run side by side.
+    pub(crate) static TEST_DATE_STYLE: RefCell<Option<&'static str>> = const { RefCell::new(None) };
+    pub(crate) static TEST_TIME_ZONE: RefCell<Option<&'static str>> = const { RefCell::new(None) };
+    pub(crate) static TEST_INTERVAL_STYLE: RefCell<Option<IntervalStyle>> = const { RefCell::new(None) };
+}
+
 /// Both halves of `DateStyle`.
 pub fn date_style() -> (DateStyle, DateOrder) {
+    #[cfg(test)]
+    if let Some(text) = TEST_DATE_STYLE.with_borrow(|s| *s) {
+        return parse_date_style(text);
+    }
     DATE_STYLE.with(|cell| cached(cell, guc::vars::DATESTYLE.get(), parse_date_style))
 }
 
@@ -109,6 +125,10 @@ fn parse_date_style(text: &str) -> (DateStyle, DateOrder) {
 
 /// The session's time zone; UTC if the setting names none that is known.
 pub fn time_zone() -> TimeZone {
+    #[cfg(test)]
+    if let Some(zone) = TEST_TIME_ZONE.with_borrow(|s| *s) {
+        return crate::adt::datetime::zone_by_name(zone).unwrap_or(TimeZone::UTC);
+    }
     TIME_ZONE.with(|cell| {
         cached(cell, guc::vars::TIMEZONE.get(), |name| {
             crate::adt::datetime::zone_by_name(name).unwrap_or(TimeZone::UTC)

@@ -7,4 +7,5 @@ mod pg_ctl; // the tool people start and stop it with
 mod postmaster_killed; // the first reference document
 mod start_failures; // what a start that cannot be says
 mod start_stop; // what a start writes and leaves, and what a stop takes away
+mod stop; // smart, fast, immediate, and single sessions sent away
 mod support; // words that several of them use

@@ -215,7 +215,8 @@ fn fill(value: Datum, elem: Oid, lens: &ArrayValue, lowers: Option<&ArrayValue>)
     for len in &lens {
         total = total.saturating_mul(usize::try_from(*len).unwrap_or(usize::MAX));
     }
-    if total > 134_217_727 {
+    // The message names C's limit; a value takes three times as much memory here.
+    if total > 44_000_000 {
         return Err(error!(
             SqlState::PROGRAM_LIMIT_EXCEEDED,
             "array size exceeds the maximum allowed (134217727)"

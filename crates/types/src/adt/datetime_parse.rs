@@ -394,7 +394,6 @@ impl<'a> Parser<'a> {
             let (h, m, s) = match digits.len() {
                 6 => (&digits[..2], &digits[2..4], &digits[4..]),
                 4 => (&digits[..2], &digits[2..], "0"),
-                1 | 2 if self.expect_time && !self.time_only => (digits, "0", "0"),
                 _ => return Err(Failure::Format),
             };
             (self.civil.hour, self.civil.minute, self.civil.second) = (number(h)?, number(m)?, number(s)?);

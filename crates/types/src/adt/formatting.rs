@@ -481,7 +481,8 @@ impl Fields {
             || error!(SqlState::DATETIME_FIELD_OVERFLOW, "date/time field value out of range: \"{text}\"");
         let mut hour = self.hour;
         if self.hour12 {
-            if !(1..=12).contains(&hour) && !(hour == 0 && self.pm.is_some()) {
+            let midnight = hour == 0 && self.pm.is_some();
+            if !(1..=12).contains(&hour) && !midnight {
                 return Err(error!(
                     SqlState::INVALID_DATETIME_FORMAT,
                     "hour \"{hour}\" is invalid for the 12-hour clock"

@@ -444,7 +444,7 @@ fn check_key(value: &Datum, ty: Oid, argument: usize) -> Result<String> {
 }
 
 fn pairs(values: Vec<(Datum, Oid)>) -> Result<Vec<(String, (Datum, Oid))>> {
-    if values.len() % 2 != 0 {
+    if !values.len().is_multiple_of(2) {
         return Err(error!(
             SqlState::INVALID_PARAMETER_VALUE,
             "argument list must have even number of elements"

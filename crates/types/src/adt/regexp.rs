@@ -426,6 +426,9 @@ fn replace_flags(flags: &str) -> Result<Flags> {
     parse_flags(Some(flags))
 }
 
+/// Where a group matched, if it took part.
+type Span = Option<(usize, usize)>;
+
 fn find(
     text: &str,
     pattern: &str,
@@ -433,7 +436,7 @@ fn find(
     n: i32,
     flags: Option<&str>,
     f: &str,
-) -> Result<Option<Vec<Option<(usize, usize)>>>> {
+) -> Result<Option<Vec<Span>>> {
     let at = start_offset(text, start)?;
     let n = positive("n", n)?;
     let regex = compiled(pattern, no_global(parse_flags(flags)?, f)?)?;
