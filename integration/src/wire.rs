@@ -193,6 +193,13 @@ impl Wire {
         Some(self.received.remove(0))
     }
 
+    /// All bytes up to the end of the connection, as they are.
+    #[track_caller]
+    pub fn bytes_to_the_end(&mut self) -> Vec<u8> {
+        while self.receive() {}
+        std::mem::take(&mut self.received)
+    }
+
     #[track_caller]
     fn next_message(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {

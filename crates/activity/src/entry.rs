@@ -92,6 +92,9 @@ pub(crate) struct Entry {
     database_name: [AtomicU64; NAME_WORDS],
     user_name: [AtomicU64; NAME_WORDS],
     application_name: [AtomicU64; NAME_WORDS],
+    tls_bits: AtomicI32,
+    tls_version: [AtomicU64; 2],
+    tls_cipher: [AtomicU64; NAME_WORDS],
 }
 }
 
@@ -115,6 +118,8 @@ pub struct Activity {
     pub query_start: i64,
     pub state_change: i64,
     pub query: String,
+    /// Of an encrypted connection: version, cipher, bits.
+    pub tls: Option<(String, String, i32)>,
 }
 
 const CLIENT_NONE: u8 = 0;
@@ -140,6 +145,9 @@ impl Entry {
             database_name: Default::default(),
             user_name: Default::default(),
             application_name: Default::default(),
+            tls_bits: AtomicI32::new(0),
+            tls_version: Default::default(),
+            tls_cipher: Default::default(),
         }
     }
 
@@ -161,6 +169,7 @@ impl Entry {
             e.client_kind.store(CLIENT_NONE, Relaxed);
             e.database.store(0, Relaxed);
             e.user.store(0, Relaxed);
+            e.tls_bits.store(0, Relaxed);
             e.process_start.store(started, Relaxed);
             for moment in [&e.transaction_start, &e.query_start, &e.state_change] {
                 moment.store(0, Relaxed);
@@ -198,6 +207,14 @@ impl Entry {
                 }
                 None => e.client_kind.store(if is_local { CLIENT_LOCAL } else { CLIENT_NONE }, Relaxed),
             }
+        });
+    }
+
+    pub(crate) fn set_tls(&self, version: &str, cipher: &str, bits: i32) {
+        self.change(|e| {
+            text::store(&e.tls_version, version);
+            text::store(&e.tls_cipher, cipher);
+            e.tls_bits.store(bits, Relaxed);
         });
     }
 
@@ -274,7 +291,14 @@ impl Entry {
             query_start: self.query_start.load(Relaxed),
             state_change: self.state_change.load(Relaxed),
             query: text::load(statement),
+            tls: self.tls(),
         })
+    }
+
+    /// No cipher has a key of 0 bits.
+    fn tls(&self) -> Option<(String, String, i32)> {
+        let bits = self.tls_bits.load(Relaxed);
+        (bits != 0).then(|| (text::load(&self.tls_version), text::load(&self.tls_cipher), bits))
     }
 
     fn client(&self) -> ClientAddr {

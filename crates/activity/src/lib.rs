@@ -60,7 +60,7 @@ fn statement_of(index: usize) -> &'static [AtomicU64] {
 }
 
 /// Microseconds between the Unix epoch and 2000-01-01, where PostgreSQL's clock starts.
-const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
+pub const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// A moment as PostgreSQL counts: microseconds since 2000-01-01. C: `TimestampTz`.
 pub fn pg_micros(time: SystemTime) -> i64 {
@@ -103,6 +103,11 @@ pub fn report_session(
     is_local: bool,
 ) {
     with_mine(|mine| mine.entry.set_session(database, user, client, is_local));
+}
+
+/// The session's connection is encrypted, and how. C: the `st_ssl` half of `pgstat_bestart`.
+pub fn report_tls(version: &str, cipher: &str, bits: i32) {
+    with_mine(|mine| mine.entry.set_tls(version, cipher, bits));
 }
 
 /// A session turned out to be of another kind than it was forked as (a walsender).

@@ -91,6 +91,7 @@ fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
     check_reserved(&role)?;
     let database = check_database(&parameters.database, &role)?;
     become_session(&role, &database, port);
+    follow_database(&database)?;
     apply_settings(&parameters, &role)?;
     greet(start, port);
     Ok(true)
@@ -248,14 +249,28 @@ fn become_session(role: &Role, database: &Database, port: &Port) {
         client.map(|address| (address.ip(), address.port())),
         client.is_none(),
     );
+    if let Some(tls) = port.tls_info() {
+        activity::report_tls(tls.version, tls.cipher, tls.bits);
+    }
     let user = RoleId { oid: role.oid, name: role.name.clone(), superuser: role.superuser };
     identity::set(Identity {
+        authenticated: user.clone(),
         session_user: user.clone(),
         current_user: user,
         database: database.oid,
         database_name: database.name.clone(),
         client,
     });
+}
+
+/// Encoding and locale are the database's. C: the end of `CheckMyDatabase`.
+fn follow_database(database: &Database) -> Result<()> {
+    let as_fatal = |error: PgError| error.with_severity(elog::Severity::Fatal);
+    let encoding = database.encoding.name();
+    guc::set_internal("server_encoding", encoding).map_err(as_fatal)?;
+    guc::set_dynamic_default("client_encoding", encoding).map_err(as_fatal)?;
+    guc::set_internal("lc_collate", &database.collate).map_err(as_fatal)?;
+    guc::set_internal("lc_ctype", &database.ctype).map_err(as_fatal)
 }
 
 /// What the database fixes, and what the start-up packet asks for. C: `process_startup_options`.
@@ -304,7 +319,8 @@ fn settings_in(options: &str) -> Result<Vec<(String, String)>> {
                 return Err(fatal!(
                     SqlState::SYNTAX_ERROR,
                     "invalid command-line argument for server process: {word}"
-                ));
+                )
+                .hint("Try \"postgres --help\" for more information."));
             }
         };
         let (name, value) = guc::parse_long_option(&assignment);

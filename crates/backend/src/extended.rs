@@ -13,7 +13,8 @@ use types::Datum;
 use crate::portal::{Portal, Prepared, Ran, describe_columns};
 use crate::query::Params;
 use crate::session::{Session, announce_command, announce_statement, move_reports};
-use crate::simple::{failed_block, log_statement};
+use crate::simple::failed_block;
+use crate::{statement_log, utility};
 
 impl Session {
     /// Parse. C: `exec_parse_message`.
@@ -21,6 +22,9 @@ impl Session {
         announce_statement(query);
         announce_command("PARSE");
         self.start_transaction_command();
+        if name.is_empty() {
+            self.objects.drop_statement(name);
+        }
         let mut statements = parser::parse_with(query, guc::vars::STANDARD_CONFORMING_STRINGS.get())?;
         if statements.len() > 1 {
             return Err(error!(
@@ -31,63 +35,38 @@ impl Session {
         let types: Vec<Oid> = param_types.iter().collect();
         let statement = statements.pop();
         if self.transaction.is_failed()
-            && statement.as_ref().is_some_and(|raw| !crate::utility::ends_failed_block(&raw.stmt))
+            && statement.as_ref().is_some_and(|raw| !utility::ends_failed_block(&raw.stmt))
         {
             return Err(failed_block());
         }
-        let prepared = Prepared::new(Rc::from(query), statement, Params::Infer(&types))?;
-        self.store_prepared(name, prepared)?;
+        let prepared = Prepared::new(&self.objects, Rc::from(query), statement, Params::Infer(&types))?;
+        self.objects.store_statement(name, prepared)?;
         reply::parse_complete(self.port.out());
+        statement_log::duration(self.transaction.statement_start, false, || {
+            (format!("parse {}: {query}", shown_name(name)), None)
+        });
         Ok(())
-    }
-
-    /// Gives a prepared statement its name. C: `StorePreparedStatement`.
-    pub(crate) fn store_prepared(&mut self, name: &str, prepared: Prepared) -> Result<()> {
-        if !name.is_empty() && self.statements.contains_key(name) {
-            return Err(error!(
-                SqlState::DUPLICATE_PSTATEMENT,
-                "prepared statement \"{name}\" already exists"
-            ));
-        }
-        self.statements.insert(name.to_owned(), Rc::new(prepared));
-        Ok(())
-    }
-
-    /// The prepared statement of this name. C: `FetchPreparedStatement`.
-    pub(crate) fn prepared(&self, name: &str) -> Result<Rc<Prepared>> {
-        self.statements.get(name).map(Rc::clone).ok_or_else(|| {
-            let message = match name {
-                "" => "unnamed prepared statement does not exist".to_owned(),
-                name => format!("prepared statement \"{name}\" does not exist"),
-            };
-            error!(SqlState::UNDEFINED_PSTATEMENT, "{message}")
-        })
     }
 
     /// Bind. C: `exec_bind_message`.
     pub(crate) fn bind(&mut self, bind: &Bind<'_>) -> Result<()> {
-        let prepared = self.prepared(bind.statement)?;
+        let prepared = self.objects.statement(bind.statement)?;
         announce_statement(&prepared.text);
         announce_command("BIND");
         self.start_transaction_command();
-        let wanted = prepared.param_types().len();
-        if bind.params.len() != wanted {
-            return Err(error!(
-                SqlState::PROTOCOL_VIOLATION,
-                "bind message supplies {} parameters, but prepared statement \"{}\" requires {wanted}",
-                bind.params.len(),
-                bind.statement
-            ));
-        }
+        check_parameter_counts(bind, prepared.param_types().len())?;
         if self.transaction.is_failed() && !prepared.ends_failed_block() {
             return Err(failed_block());
         }
-        let params = read_params(bind, prepared.param_types())?;
-        if !bind.portal.is_empty() && self.portals.contains_key(bind.portal) {
+        if !bind.portal.is_empty() && self.objects.has_portal(bind.portal) {
             return Err(error!(SqlState::DUPLICATE_CURSOR, "cursor \"{}\" already exists", bind.portal));
         }
-        let portal = Portal::new(prepared, params, bind.result_formats.iter().collect())?;
-        self.portals.insert(bind.portal.to_owned(), portal);
+        let params = read_params(bind, prepared.param_types())?;
+        let portal = Portal::new(bind.portal, prepared, params, self.transaction.level())
+            .of_statement(bind.statement)
+            .with_formats(bind.result_formats.iter().collect())?;
+        statement_log::duration(self.transaction.statement_start, false, || described(&portal, "bind"));
+        self.objects.put_portal(portal);
         reply::bind_complete(self.port.out());
         Ok(())
     }
@@ -95,22 +74,26 @@ impl Session {
     /// Describe. C: `exec_describe_statement_message`, `exec_describe_portal_message`.
     pub(crate) fn describe(&mut self, what: Describable, name: &str) -> Result<()> {
         self.start_transaction_command();
+        let is_failed = self.transaction.is_failed();
+        let out = self.port.out();
         match what {
             Describable::Statement => {
-                let prepared = self.prepared(name)?;
-                if self.transaction.is_failed() && prepared.columns.is_some() {
+                let prepared = self.objects.statement(name)?;
+                if is_failed && prepared.columns.is_some() {
                     return Err(failed_block());
                 }
-                let out = self.port.out();
                 reply::parameter_description(out, prepared.param_types().iter().copied());
                 describe_columns(out, prepared.columns.as_deref(), |_| 0);
             }
             Describable::Portal => {
-                let portal = self.portals.get(name).ok_or_else(|| no_such_portal(name))?;
-                if self.transaction.is_failed() && portal.prepared().columns.is_some() {
-                    return Err(failed_block());
-                }
-                portal.describe(self.port.out());
+                let describe = |portal: &Portal| {
+                    if is_failed && portal.prepared().columns.is_some() {
+                        return Err(failed_block());
+                    }
+                    portal.describe(out);
+                    Ok(())
+                };
+                self.objects.with_portal(name, describe).ok_or_else(|| no_such_portal(name))??;
             }
         }
         Ok(())
@@ -119,25 +102,25 @@ impl Session {
     /// Execute. C: `exec_execute_message`.
     pub(crate) fn execute(&mut self, name: &str, max_rows: i32) -> Result<()> {
         // Taken out while it runs, since it may close itself.
-        let mut portal = self.portals.remove(name).ok_or_else(|| no_such_portal(name))?;
+        let mut portal = self.objects.take_portal(name).ok_or_else(|| no_such_portal(name))?;
         let prepared = Rc::clone(portal.prepared());
         announce_statement(&prepared.text);
-        log_statement(&prepared.text);
-        announce_command(prepared.tag());
+        announce_command(prepared.tag);
         self.start_transaction_command();
+        let verb = if portal.was_run() { "execute fetch from" } else { "execute" };
+        let params = || statement_log::parameters(portal.params(), prepared.param_types());
+        let what = || described(&portal, verb).0;
+        let was_logged = statement_log::statement(prepared.statement.iter(), &self.objects, what, params);
         if self.transaction.is_failed() && !prepared.ends_failed_block() {
             return Err(failed_block());
         }
         miscinit::interrupt::check()?;
-        let controls_transaction = prepared
-            .statement
-            .as_ref()
-            .is_some_and(|raw| matches!(raw.stmt, parser::Statement::Transaction(_)));
         let ran = portal.run(self, usize::try_from(max_rows).unwrap_or(0))?;
-        if controls_transaction {
+        statement_log::duration(self.transaction.statement_start, was_logged, || described(&portal, verb));
+        if prepared.controls_transaction() {
             self.finish_transaction_command();
         } else {
-            self.portals.insert(name.to_owned(), portal);
+            self.objects.put_portal(portal);
         }
         move_reports(&mut self.port);
         let out = self.port.out();
@@ -153,10 +136,10 @@ impl Session {
     pub(crate) fn close(&mut self, what: Describable, name: &str) {
         match what {
             Describable::Statement => {
-                self.statements.remove(name);
+                self.objects.drop_statement(name);
             }
             Describable::Portal => {
-                self.portals.remove(name);
+                self.objects.take_portal(name);
             }
         }
         reply::close_complete(self.port.out());
@@ -167,24 +150,76 @@ fn no_such_portal(name: &str) -> PgError {
     error!(SqlState::UNDEFINED_CURSOR, "portal \"{name}\" does not exist")
 }
 
+fn shown_name(name: &str) -> &str {
+    if name.is_empty() { "<unnamed>" } else { name }
+}
+
+/// What the log calls a step with a portal, and its parameters.
+fn described(portal: &Portal, verb: &str) -> (String, Option<String>) {
+    let slash = if portal.name().is_empty() { "" } else { "/" };
+    let prepared = portal.prepared();
+    let text = format!(
+        "{verb} {}{slash}{}: {}",
+        shown_name(portal.statement_name()),
+        portal.name(),
+        prepared.text
+    );
+    (text, statement_log::parameters(portal.params(), prepared.param_types()))
+}
+
+fn check_parameter_counts(bind: &Bind<'_>, wanted: usize) -> Result<()> {
+    let (formats, params) = (bind.param_formats.len(), bind.params.len());
+    if formats > 1 && formats != params {
+        return Err(error!(
+            SqlState::PROTOCOL_VIOLATION,
+            "bind message has {formats} parameter formats but {params} parameters"
+        ));
+    }
+    if params != wanted {
+        return Err(error!(
+            SqlState::PROTOCOL_VIOLATION,
+            "bind message supplies {params} parameters, but prepared statement \"{}\" requires {wanted}",
+            bind.statement
+        ));
+    }
+    Ok(())
+}
+
 /// The parameters' values in their types.
 fn read_params(bind: &Bind<'_>, types: &[Oid]) -> Result<Vec<Datum>> {
     let values = bind.params.iter().zip(types).enumerate();
     values
         .map(|(index, (value, ty))| {
             let Some(bytes) = value else { return Ok(Datum::Null) };
-            let result = match bind.param_formats.for_position(index) {
-                0 => std::str::from_utf8(bytes)
-                    .map_err(|_| invalid_utf8())
-                    .and_then(|text| types::io::input(*ty, -1, text)),
-                1 => types::io::receive(*ty, -1, bytes),
-                other => Err(error!(SqlState::INVALID_PARAMETER_VALUE, "unsupported format code: {other}")),
-            };
-            result.map_err(|e| e.context(format!("unnamed portal parameter ${}", index + 1)))
+            let format = bind.param_formats.for_position(index);
+            read_param(*ty, format, bytes, index)
+                .map_err(|e| e.context(parameter_context(bind.portal, index, format)))
         })
         .collect()
 }
 
-fn invalid_utf8() -> PgError {
-    error!(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
+fn read_param(ty: Oid, format: i16, bytes: &[u8], index: usize) -> Result<Datum> {
+    match format {
+        0 => types::io::input(ty, -1, libpq::message::check_utf8(bytes)?),
+        1 => types::io::receive(ty, -1, bytes).map_err(|e| match e.sqlstate {
+            // The value was not used up, or was too short: say which one.
+            SqlState::INVALID_BINARY_REPRESENTATION if e.message.starts_with("incorrect binary") => error!(
+                SqlState::INVALID_BINARY_REPRESENTATION,
+                "incorrect binary data format in bind parameter {}",
+                index + 1
+            ),
+            _ => e,
+        }),
+        other => Err(error!(SqlState::INVALID_PARAMETER_VALUE, "unsupported format code: {other}")),
+    }
+}
+
+/// C: `bind_param_error_callback`, with `log_parameter_max_length_on_error` at its default, which shows
+/// that there was a text but none of it.
+fn parameter_context(portal: &str, index: usize, format: i16) -> String {
+    let value = if format == 0 { " = '...'" } else { "" };
+    match portal {
+        "" => format!("unnamed portal parameter ${}{value}", index + 1),
+        name => format!("portal \"{name}\" parameter ${}{value}", index + 1),
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{Oid, SqlState};
 use elog::{Result, error, pg_error};
+use guc::GucAction;
 use miscinit::globals;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -111,10 +112,12 @@ fn current_setting(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
 }
 
 fn set_config(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
-    let identity = identity::get();
     let is_local = matches!(args.get(2), Some(Datum::Bool(true)));
-    let (context, privileges) = (identity.guc_context(), identity.guc_privileges());
-    guc::set_config(text_arg(args, 0), text_arg(args, 1), is_local, context, &privileges).map(Datum::text)
+    let action = if is_local { GucAction::Local } else { GucAction::Set };
+    let name = text_arg(args, 0)
+        .ok_or_else(|| error!(SqlState::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name"))?;
+    identity::set_option(name, text_arg(args, 1), action)?;
+    guc::show(name, &identity::get().guc_privileges()).map(Datum::text)
 }
 
 fn pg_sleep(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
@@ -178,7 +181,7 @@ fn pg_current_logfile(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
 /// What happened to a signal that one session wants another to get. C: `pg_signal_backend`.
 fn signal_backend(pid: i32, signal: Signal, verb: &str) -> Result<bool> {
     let Some(proc) = shmem::proc::by_pid(pid) else {
-        pg_error!(Warning, SqlState::WARNING, "PID {pid} is not a PostgreSQL server process").report();
+        pg_error!(Warning, SqlState::WARNING, "PID {pid} is not a PostgreSQL backend process").report();
         return Ok(false);
     };
     let me = identity::get();

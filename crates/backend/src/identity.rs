@@ -1,14 +1,18 @@
-//! Who a session is: fixed from its start until its end, but for SET ROLE.
+//! Who a session is: fixed from its start until its end, but for SET ROLE and SET SESSION AUTHORIZATION.
 //!
-//! C counterpart: the user-id half of utils/init/miscinit.c.
+//! Those two are settings, so that transactions and savepoints undo them as they undo any other SET; the
+//! identity follows the settings.
+//!
+//! C counterpart: the user-id half of utils/init/miscinit.c, and `check_role`, `assign_role`,
+//! `check_session_authorization`, `assign_session_authorization` of commands/variable.c.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::{Result, error};
-use guc::{GucContext, Privileges};
+use guc::{GucAction, GucContext, GucSource, Privileges};
 use miscinit::globals;
 
 /// A role as a session needs it.
@@ -23,6 +27,8 @@ pub(crate) struct RoleId {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identity {
     /// Who logged in. C: `AuthenticatedUserId`.
+    pub(crate) authenticated: RoleId,
+    /// Who SET SESSION AUTHORIZATION made of it. C: `SessionUserId`.
     pub(crate) session_user: RoleId,
     /// Whose rights count now. C: `CurrentUserId`.
     pub(crate) current_user: RoleId,
@@ -34,6 +40,8 @@ pub(crate) struct Identity {
 
 thread_local! {
     static IDENTITY: RefCell<Rc<Identity>> = RefCell::new(Rc::new(Identity::default()));
+    /// The settings have been looked at up to this change.
+    static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// This session's identity.
@@ -44,6 +52,91 @@ pub(crate) fn get() -> Rc<Identity> {
 /// Changes it.
 pub(crate) fn set(identity: Identity) {
     IDENTITY.set(Rc::new(identity));
+}
+
+/// The word for "no other role than the session's".
+const NO_ROLE: &str = "none";
+
+/// SET of any setting, by whatever way; `None` is its reset value. The two that say who the session is are
+/// checked here. C: `set_config_option`.
+pub(crate) fn set_option(name: &str, value: Option<&str>, action: GucAction) -> Result<()> {
+    let identity = get();
+    if name.eq_ignore_ascii_case("role") {
+        let value = value.unwrap_or(NO_ROLE);
+        check_role(&identity, value)?;
+        guc::set_option("role", value, identity.guc_context(), GucSource::Session, action)?;
+    } else if name.eq_ignore_ascii_case("session_authorization") {
+        let value = value.unwrap_or(&identity.authenticated.name);
+        check_session_authorization(&identity, value)?;
+        let context = GucContext::Internal;
+        guc::set_option("session_authorization", value, context, GucSource::Session, action)?;
+        guc::set_option("role", NO_ROLE, context, GucSource::Session, action)?;
+    } else {
+        return guc::set_option(name, value, identity.guc_context(), GucSource::Session, action);
+    }
+    follow_settings();
+    Ok(())
+}
+
+fn no_such_role(name: &str) -> elog::PgError {
+    error!(SqlState::INVALID_PARAMETER_VALUE, "role \"{name}\" does not exist")
+}
+
+fn check_role(identity: &Identity, name: &str) -> Result<()> {
+    if name == NO_ROLE {
+        return Ok(());
+    }
+    let roles = catalog::authid::load(globals::data_dir())?;
+    let role = roles.find(name)?.ok_or_else(|| no_such_role(name))?;
+    let session_user = &identity.session_user;
+    if session_user.superuser || roles.is_member_of(session_user.oid, role.oid)? {
+        return Ok(());
+    }
+    Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to set role \"{name}\""))
+}
+
+fn check_session_authorization(identity: &Identity, name: &str) -> Result<()> {
+    let roles = catalog::authid::load(globals::data_dir())?;
+    let role = roles.find(name)?.ok_or_else(|| no_such_role(name))?;
+    if role.oid == identity.authenticated.oid || identity.authenticated.superuser {
+        return Ok(());
+    }
+    Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to set session authorization"))
+}
+
+/// After anything that may have changed the settings `role` and `session_authorization`, the end of a
+/// transaction for one. One comparison if no setting has changed at all.
+pub(crate) fn follow_settings() {
+    if SEEN.replace(guc::generation()) == guc::generation() {
+        return;
+    }
+    let identity = get();
+    let role = guc::vars::ROLE.get();
+    let session_user = guc::vars::SESSION_AUTHORIZATION.get();
+    let current = if &*role == NO_ROLE { &session_user } else { &role };
+    if identity.session_user.name == *session_user && identity.current_user.name == **current {
+        return;
+    }
+    let mut changed = (*identity).clone();
+    changed.session_user = lookup(&identity, &session_user);
+    changed.current_user = if &*role == NO_ROLE { changed.session_user.clone() } else { lookup(&identity, &role) };
+    let is_superuser = if changed.current_user.superuser { "on" } else { "off" };
+    set(changed);
+    if let Err(error) = guc::set_internal("is_superuser", is_superuser) {
+        error.report();
+    }
+}
+
+/// The role of that name. One that was dropped meanwhile has no rights but its name, and nobody's oid.
+fn lookup(identity: &Identity, name: &str) -> RoleId {
+    if identity.authenticated.name == name {
+        return identity.authenticated.clone();
+    }
+    let found = catalog::authid::load(globals::data_dir()).and_then(|roles| roles.find(name)).ok().flatten();
+    match found {
+        Some(role) => RoleId { oid: role.oid, name: role.name, superuser: role.superuser },
+        None => RoleId { oid: Oid::INVALID, name: name.to_owned(), superuser: false },
+    }
 }
 
 impl Identity {

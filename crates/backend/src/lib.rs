@@ -12,10 +12,12 @@
 //!
 //! 1. `connection`: start-up packet, authentication, role, database, first answers;
 //! 2. `session`: the loop over messages, and what an error does to it;
-//! 3. `simple`, `extended`: the two query protocols; `portal`: what both run;
-//! 4. `utility`: commands that are not queries; `roles`: CREATE ROLE and its kin;
-//! 5. `functions`, `views`: what only a server can answer;
-//! 6. `wait`: what signals and the postmaster's death mean while all this goes on.
+//! 3. `simple`, `extended`: the two query protocols; `portal`: what both run; `objects`: what has a name;
+//! 4. `query`: queries; `utility`: commands; `prepare`, `cursor`, `roles`: the larger ones of them;
+//! 5. `transaction`, `identity`: what a transaction and a SET ROLE mean for the session;
+//! 6. `functions`, `views`: what only a server can answer;
+//! 7. `statement_log`: what the log says about statements;
+//! 8. `wait`: what signals and the postmaster's death mean while all this goes on.
 //!
 //! C counterpart: tcop/postgres.c, tcop/pquery.c, tcop/utility.c, utils/init/postinit.c, and the child's half of
 //! `BackendStartup` in postmaster.c.
@@ -23,14 +25,18 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod cursor;
 mod extended;
 mod functions;
 mod identity;
+mod objects;
 mod portal;
+mod prepare;
 mod query;
 mod roles;
 mod session;
 mod simple;
+mod statement_log;
 mod transaction;
 mod utility;
 mod views;

@@ -143,6 +143,8 @@ enum Progress {
 #[derive(Debug)]
 pub(crate) struct Portal {
     name: String,
+    /// Of the prepared statement that Bind made it from.
+    statement_name: String,
     prepared: Rc<Prepared>,
     params: Vec<Datum>,
     /// Formats of the columns: none, one for all, or one each.
@@ -177,6 +179,7 @@ impl Portal {
     pub(crate) fn new(name: &str, prepared: Rc<Prepared>, params: Vec<Datum>, level: usize) -> Portal {
         Portal {
             name: name.to_owned(),
+            statement_name: String::new(),
             prepared,
             params,
             formats: Vec::new(),
@@ -205,6 +208,12 @@ impl Portal {
         Ok(self)
     }
 
+    /// The same, remembering the name of its prepared statement.
+    pub(crate) fn of_statement(mut self, name: &str) -> Portal {
+        self.statement_name = name.to_owned();
+        self
+    }
+
     /// The same, as a cursor.
     pub(crate) fn with_options(mut self, options: CursorOptions) -> Portal {
         self.formats = if options.binary { vec![1] } else { Vec::new() };
@@ -214,6 +223,10 @@ impl Portal {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn statement_name(&self) -> &str {
+        &self.statement_name
     }
 
     pub(crate) fn prepared(&self) -> &Rc<Prepared> {

@@ -5,15 +5,17 @@ use std::rc::Rc;
 use common::Oid;
 use elog::Result;
 use executor::{
-    Analyzed, Column, Env, Execution, ExplainOptions, ParamTypes, Plan, RelationSource, VirtualRelation,
+    Column, Env, Execution, ExplainOptions, ParamTypes, Plan, RelationSource, VirtualRelation,
 };
 use parser::Statement;
-use parser::ast::DefElem;
+use parser::ast::{DefElem, Expr};
 use types::Datum;
 use types::fmgr::{Registry, Session as CallSession};
 
 use crate::identity::{self, Identity};
-use crate::transaction::SessionTransaction;
+use crate::objects::Objects;
+use crate::portal::Row;
+use crate::session::Session;
 use crate::views::VIEWS;
 
 /// What name resolution sees of this session.
@@ -28,12 +30,15 @@ impl RelationSource for SessionEnv {
         }
         let index = VIEWS.iter().position(|view| view.name == name)?;
         let view = &VIEWS[index];
-        let rows = view.rows;
         Some(VirtualRelation {
             // From the range that a cluster's own first objects get at bootstrap.
             oid: Oid(12_000 + index as u32),
             columns: view.columns.iter().map(|(name, ty)| ((*name).to_owned(), *ty)).collect(),
-            scan: Rc::new(move |_| Ok(Box::new(rows()?.into_iter().map(Ok)))),
+            scan: Rc::new(|session| {
+                let none = Rc::default();
+                let objects = session.hooks.downcast_ref::<Rc<Objects>>().unwrap_or(&none);
+                Ok(Box::new((view.rows)(objects)?.into_iter().map(Ok)))
+            }),
         })
     }
 }
@@ -47,6 +52,10 @@ impl Env for SessionEnv {
     }
 }
 
+fn env() -> SessionEnv {
+    SessionEnv { identity: identity::get() }
+}
+
 /// Which parameters a statement may have.
 #[derive(Clone, Copy)]
 pub(crate) enum Params<'a> {
@@ -57,7 +66,7 @@ pub(crate) enum Params<'a> {
 }
 
 /// A query with its names and types settled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PreparedQuery {
     plan: Plan,
 }
@@ -65,7 +74,13 @@ pub(crate) struct PreparedQuery {
 impl PreparedQuery {
     /// Settles names and types.
     pub(crate) fn new(statement: &Statement, source: &str, params: Params<'_>) -> Result<PreparedQuery> {
-        Ok(PreparedQuery { plan: executor::plan(analyze(statement, source, params)?) })
+        guc::note_first_query();
+        let params = match params {
+            Params::None => ParamTypes::Fixed(&[]),
+            Params::Infer(types) => ParamTypes::Infer(types),
+        };
+        let analyzed = executor::analyze_statement(statement, source, params, &env())?;
+        Ok(PreparedQuery { plan: executor::plan(analyzed) })
     }
 
     pub(crate) fn columns(&self) -> &[Column] {
@@ -77,22 +92,16 @@ impl PreparedQuery {
     }
 
     /// Begins a run with parameters of those types.
-    pub(crate) fn start(&self, params: Vec<Datum>, transaction: &SessionTransaction) -> Running {
-        Running {
-            execution: self.plan.start(params),
-            transaction_start: transaction.start,
-            statement_start: transaction.statement_start,
-        }
+    pub(crate) fn start(&self, params: Vec<Datum>, session: &Session) -> Running {
+        guc::note_first_query();
+        Running::of(&self.plan, params, session)
     }
 }
 
-fn analyze(statement: &Statement, source: &str, params: Params<'_>) -> Result<Analyzed> {
-    let env = SessionEnv { identity: identity::get() };
-    let params = match params {
-        Params::None => ParamTypes::Fixed(&[]),
-        Params::Infer(types) => ParamTypes::Infer(types),
-    };
-    executor::analyze_statement(statement, source, params, &env)
+/// The values of constant expressions, each of the type wanted.
+pub(crate) fn constants(args: &[Expr], types: &[Oid], source: &str, session: &Session) -> Result<Row> {
+    let plan = executor::plan(executor::analyze_arguments(args, types, source, &env())?);
+    Ok(Running::of(&plan, Vec::new(), session).next()?.unwrap_or_default())
 }
 
 /// A query under way.
@@ -100,14 +109,25 @@ pub(crate) struct Running {
     execution: Execution,
     transaction_start: i64,
     statement_start: i64,
+    /// For the views about the session itself.
+    objects: Rc<Objects>,
 }
 
 impl Running {
-    pub(crate) fn next(&mut self) -> Result<Option<Vec<Datum>>> {
+    fn of(plan: &Plan, params: Vec<Datum>, session: &Session) -> Running {
+        Running {
+            execution: plan.start(params),
+            transaction_start: session.transaction.start,
+            statement_start: session.transaction.statement_start,
+            objects: Rc::clone(&session.objects),
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Option<Row>> {
         let session = CallSession {
             transaction_timestamp: self.transaction_start,
             statement_timestamp: self.statement_start,
-            hooks: &(),
+            hooks: &self.objects,
             check_interrupts: miscinit::interrupt::check,
         };
         self.execution.next(&session)
@@ -123,14 +143,14 @@ impl std::fmt::Debug for Running {
 /// EXPLAIN: the plan as rows of one column. With ANALYZE the statement runs too, and its rows are dropped.
 pub(crate) fn explain(
     options: &[DefElem],
-    statement: &Statement,
+    query: &PreparedQuery,
+    params: Vec<Datum>,
     source: &str,
-    transaction: &SessionTransaction,
-) -> Result<Vec<Vec<Datum>>> {
+    session: &Session,
+) -> Result<Vec<Row>> {
     let options = ExplainOptions::parse(options, source)?;
-    let query = PreparedQuery::new(statement, source, Params::None)?;
     if options.analyze {
-        let mut running = query.start(Vec::new(), transaction);
+        let mut running = query.start(params, session);
         while running.next()?.is_some() {}
     }
     let lines = executor::explain(&query.plan, options);

@@ -9,25 +9,10 @@ use elog::{Result, error, pg_error};
 use miscinit::globals::data_dir;
 use parser::ast::{DefElem, OptionValue, RoleKind, RoleSpec};
 
-use crate::identity::{self, Identity, RoleId};
+use types::{Datum, oid};
+
+use crate::identity;
 use crate::utility::{not_supported, role_name};
-
-/// The role of this name, as a session needs it.
-pub(crate) fn find(name: &str) -> Result<RoleId> {
-    let role = authid::load(data_dir())?.get(name)?;
-    Ok(RoleId { oid: role.oid, name: role.name, superuser: role.superuser })
-}
-
-/// A role that this session may become with SET ROLE.
-pub(crate) fn assumable(identity: &Identity, name: &str) -> Result<RoleId> {
-    let role = find(name)?;
-    let is_member =
-        || authid::load(data_dir()).and_then(|roles| roles.is_member_of(identity.session_user.oid, role.oid));
-    if !identity.session_user.superuser && !is_member()? {
-        return Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to set role \"{name}\""));
-    }
-    Ok(role)
-}
 
 /// Memberships that options ask for: groups to be in, and members to have.
 #[derive(Default)]
@@ -38,10 +23,10 @@ struct Grants {
 }
 
 /// CREATE ROLE. C: `CreateRole`.
-pub(crate) fn create(kind: RoleKind, name: &str, options: &[DefElem]) -> Result<()> {
+pub(crate) fn create(kind: RoleKind, name: &str, options: &[DefElem], source: &str) -> Result<()> {
     let mut role = Role::new(name);
     role.login = kind == RoleKind::User;
-    let grants = apply_options(&mut role, options)?;
+    let grants = apply_options(&mut role, options, source)?;
     require_right_over(role.superuser || role.replication, &role, "create role")?;
     authid::update(data_dir(), |roles| {
         let oid = roles.create(role)?;
@@ -67,11 +52,11 @@ pub(crate) fn create(kind: RoleKind, name: &str, options: &[DefElem]) -> Result<
 }
 
 /// ALTER ROLE with options. C: `AlterRole`.
-pub(crate) fn alter(spec: &RoleSpec, options: &[DefElem]) -> Result<()> {
+pub(crate) fn alter(spec: &RoleSpec, options: &[DefElem], source: &str) -> Result<()> {
     let name = role_name(spec)?;
     let mut changed = authid::load(data_dir())?.get(&name)?;
     let before = (changed.superuser, changed.replication);
-    apply_options(&mut changed, options)?;
+    apply_options(&mut changed, options, source)?;
     let touches_power =
         changed.superuser || changed.replication || before != (changed.superuser, changed.replication);
     let only_own_password = options.iter().all(|option| option.name == "password")
@@ -144,12 +129,13 @@ fn require_right_over(touches_power: bool, role: &Role, doing: &str) -> Result<(
     })
 }
 
-fn apply_options(role: &mut Role, options: &[DefElem]) -> Result<Grants> {
+fn apply_options(role: &mut Role, options: &[DefElem], source: &str) -> Result<Grants> {
     let mut grants = Grants::default();
     let mut seen: Vec<&str> = Vec::new();
     for option in options {
         if seen.contains(&option.name.as_str()) {
-            return Err(error!(SqlState::SYNTAX_ERROR, "conflicting or redundant options"));
+            return Err(error!(SqlState::SYNTAX_ERROR, "conflicting or redundant options")
+                .position(parser::char_position(source, option.loc as usize)));
         }
         seen.push(&option.name);
         apply_option(role, &mut grants, option)?;
@@ -171,7 +157,7 @@ fn apply_option(role: &mut Role, grants: &mut Grants, option: &DefElem) -> Resul
         "password" => role.password = password(&role.name, option)?,
         "validUntil" | "validuntil" => {
             role.valid_until = match &option.value {
-                Some(OptionValue::String(text)) => Some(text.clone()),
+                Some(OptionValue::String(text)) => Some(moment(text)?),
                 _ => None,
             }
         }
@@ -193,6 +179,19 @@ fn connection_limit(option: &DefElem) -> Result<i32> {
         }
         _ => Err(error!(SqlState::SYNTAX_ERROR, "connection limit requires an integer")),
     }
+}
+
+/// A moment as it is stored: ISO 8601 in UTC, whatever the session's style and zone.
+fn moment(text: &str) -> Result<String> {
+    let micros = match types::io::input(oid::TIMESTAMPTZ, -1, text)? {
+        Datum::TimestampTz(i64::MAX) => return Ok("infinity".to_owned()),
+        Datum::TimestampTz(i64::MIN) => return Ok("-infinity".to_owned()),
+        Datum::TimestampTz(micros) => micros,
+        _ => 0,
+    };
+    // A password that is good until beyond the year 9999 is good for ever.
+    let stored = jiff::Timestamp::from_microsecond(micros.saturating_add(activity::PG_EPOCH_MICROS));
+    Ok(stored.map_or_else(|_| "infinity".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S%.f+00").to_string()))
 }
 
 /// A password as it is stored: a verifier, never the text. C: `encrypt_password`.

@@ -9,7 +9,6 @@
 //! C counterpart: `PostgresMain` of tcop/postgres.c.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ use miscinit::{exit, farewell, ps_status, timeout};
 use shmem::pmsignal::QuitSignalReason;
 use transam::Status;
 
-use crate::portal::{Portal, Prepared};
+use crate::objects::Objects;
 use crate::transaction::SessionTransaction;
 use crate::utility::not_supported;
 use crate::wait::{self, Limit, SessionWait};
@@ -33,10 +32,8 @@ use crate::wait::{self, Limit, SessionWait};
 pub(crate) struct Session {
     pub(crate) port: Port,
     pub(crate) transaction: SessionTransaction,
-    /// Prepared statements; the unnamed one is under the empty name.
-    pub(crate) statements: HashMap<String, Rc<Prepared>>,
-    /// Open portals; the unnamed one is under the empty name.
-    pub(crate) portals: HashMap<String, Portal>,
+    /// Prepared statements and portals.
+    pub(crate) objects: Rc<Objects>,
     /// The settings have been looked at up to this change.
     settings_seen: u64,
     /// ReadyForQuery is due before the next read.
@@ -78,11 +75,11 @@ pub(crate) fn move_reports(port: &mut Port) {
 
 impl Session {
     pub(crate) fn new(port: Port) -> Session {
+        let objects = Rc::new(Objects::default());
         Session {
             port,
-            transaction: SessionTransaction::default(),
-            statements: HashMap::new(),
-            portals: HashMap::new(),
+            transaction: SessionTransaction::new(Rc::clone(&objects)),
+            objects,
             settings_seen: guc::generation(),
             send_ready: true,
             in_extended_query: false,
@@ -251,9 +248,6 @@ impl Session {
     pub(crate) fn finish_transaction_command(&mut self) {
         self.disarm_statement_timer();
         self.transaction.end_statement();
-        if self.transaction.status() == Status::Idle {
-            self.portals.retain(|_, portal| portal.survives_transaction());
-        }
     }
 
     fn disarm_statement_timer(&mut self) {
@@ -278,8 +272,6 @@ impl Session {
             self.leave(1);
         }
         self.transaction.fail();
-        self.portals
-            .retain(|_, portal| portal.survives_transaction() && self.transaction.status() == Status::Idle);
         if self.in_extended_query {
             self.skip_until_sync = true;
         } else {

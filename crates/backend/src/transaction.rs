@@ -1,6 +1,7 @@
 //! The session's transaction: the pure state machine of `transam`, and what it means for settings, for
 //! `pg_stat_activity` and for the statistics.
 
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use elog::Result;
@@ -8,11 +9,16 @@ use parser::ast::{TransactionMode, TransactionStmt};
 use transam::{Outcome, Status, Transaction};
 
 use crate::identity;
+use crate::objects::Objects;
 
 /// A session's transaction and its clock.
 #[derive(Debug, Default)]
 pub(crate) struct SessionTransaction {
     state: Transaction,
+    /// What was set for it when it failed.
+    failed: Option<Characteristics>,
+    /// Portals live and die with it.
+    objects: Rc<Objects>,
     /// When it began, microseconds since 2000-01-01: what `now()` returns.
     pub(crate) start: i64,
     /// When the client's last message arrived.
@@ -30,6 +36,10 @@ pub(crate) struct SessionTransaction {
 const REPORT_INTERVAL_MICROS: i64 = 500_000;
 
 impl SessionTransaction {
+    pub(crate) fn new(objects: Rc<Objects>) -> SessionTransaction {
+        SessionTransaction { objects, ..SessionTransaction::default() }
+    }
+
     pub(crate) fn status(&self) -> Status {
         self.state.status()
     }
@@ -42,8 +52,14 @@ impl SessionTransaction {
         self.state.prevent_block(command)
     }
 
-    pub(crate) fn require_block(&self, command: &'static str) -> Result<()> {
-        self.state.require_block(command)
+    /// In a block, be it one of several statements in one string. C: `IsTransactionBlock`.
+    pub(crate) fn is_in_any_block(&self) -> bool {
+        self.state.is_in_any_block()
+    }
+
+    /// See [`Transaction::level`].
+    pub(crate) fn level(&self) -> usize {
+        self.state.level()
     }
 
     /// Before each statement.
@@ -68,12 +84,18 @@ impl SessionTransaction {
 
     /// After an error. Returns nothing: whatever happens here must not fail.
     pub(crate) fn fail(&mut self) {
+        if self.status() == Status::InBlock {
+            self.failed = Some(Characteristics::current());
+        }
         let outcome = self.state.fail();
         self.apply(&outcome);
     }
 
     /// Runs a transaction command; returns its tag where that differs from the command's own.
     pub(crate) fn run(&mut self, command: &TransactionStmt) -> Result<Option<&'static str>> {
+        // The next transaction of a chain has the characteristics of this one. C: `SaveTransactionCharacteristics`.
+        let of_failed = self.failed.take().filter(|_| self.is_failed());
+        let characteristics = of_failed.unwrap_or_else(Characteristics::current);
         let outcome = match command {
             TransactionStmt::Begin(modes) | TransactionStmt::Start(modes) => {
                 let outcome = self.state.begin();
@@ -92,6 +114,9 @@ impl SessionTransaction {
             }
         };
         self.apply(&outcome);
+        if let TransactionStmt::Commit { chain: true } | TransactionStmt::Rollback { chain: true } = command {
+            characteristics.set()?;
+        }
         if let Some(warning) = &outcome.warning {
             warning.report();
         }
@@ -101,19 +126,25 @@ impl SessionTransaction {
     fn apply(&mut self, outcome: &Outcome) {
         if let Some(level) = outcome.committed_from {
             if level == 1 {
+                self.objects.at_commit();
                 guc::at_xact_commit();
                 self.ended(true);
             } else {
+                self.objects.at_sub_commit(level);
                 guc::at_sub_commit(level);
             }
+            identity::follow_settings();
         }
         if let Some(level) = outcome.aborted_from {
             if level == 1 {
+                self.objects.at_abort();
                 guc::at_xact_abort();
                 self.ended(false);
             } else {
+                self.objects.at_sub_abort(level);
                 guc::at_sub_abort(level);
             }
+            identity::follow_settings();
         }
         match outcome.began {
             Some(1) => self.began(),
@@ -128,6 +159,7 @@ impl SessionTransaction {
         self.start = self.statement_start;
         self.next_lxid = self.next_lxid.wrapping_add(1).max(1);
         guc::at_xact_begin();
+        types::adt::timestamp::set_transaction_timestamp(Some(self.start));
         activity::report_transaction_start(self.start);
         if let Some(proc) = shmem::proc::try_my_proc() {
             proc.lxid.store(self.next_lxid, Relaxed);
@@ -158,6 +190,24 @@ impl SessionTransaction {
         let (commits, rollbacks) = (std::mem::take(&mut self.commits), std::mem::take(&mut self.rollbacks));
         let database = identity::get().database;
         pgstat::send(&pgstat::Message::Transactions { database, commits, rollbacks });
+    }
+}
+
+/// What SET TRANSACTION sets. C: `SavedTransactionCharacteristics`.
+#[derive(Debug)]
+struct Characteristics(Vec<TransactionMode>);
+
+impl Characteristics {
+    fn current() -> Characteristics {
+        Characteristics(vec![
+            TransactionMode::Isolation(guc::vars::TRANSACTION_ISOLATION.get()),
+            TransactionMode::ReadOnly(guc::vars::TRANSACTION_READ_ONLY.get()),
+            TransactionMode::Deferrable(guc::vars::TRANSACTION_DEFERRABLE.get()),
+        ])
+    }
+
+    fn set(&self) -> Result<()> {
+        set_modes(&self.0)
     }
 }
 

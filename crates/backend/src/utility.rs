@@ -2,29 +2,35 @@
 //!
 //! C counterpart: tcop/utility.c, and the small commands of commands/.
 
-use common::{Oid, SqlState};
+use std::borrow::Cow;
+
+use common::SqlState;
 use elog::{PgError, Result, error, pg_error};
-use guc::{GucAction, GucSource};
+use executor::Column;
+use guc::GucAction;
 use parser::Statement;
-use parser::ast::{DiscardTarget, RoleSpec, SetAction, SetStmt, SetValue};
+use parser::ast::{DefElem, DiscardTarget, RoleSpec, SetAction, SetStmt, SetValue, TransactionStmt};
 use types::{Datum, oid};
 
+use crate::cursor;
 use crate::identity;
-use crate::query;
+use crate::objects::Objects;
+use crate::portal::{Prepared, Row};
+use crate::prepare;
+use crate::query::{self, Running};
 use crate::roles;
 use crate::session::Session;
 use crate::transaction::{set_default_modes, set_modes};
-
-/// A column of a command that returns rows.
-pub(crate) type UtilityColumn = (String, Oid);
 
 /// What a command returned.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Its tag.
-    Tag(&'static str),
+    Tag(Cow<'static, str>),
     /// Rows under [`columns_of`], then its tag.
-    Rows(Vec<Vec<Datum>>, &'static str),
+    Rows(Vec<Row>, Cow<'static, str>),
+    /// The rows of a query, as they come.
+    Query(Box<Running>),
 }
 
 /// The error for what this release lacks.
@@ -32,16 +38,20 @@ pub(crate) fn not_supported(what: &str) -> PgError {
     error!(SqlState::FEATURE_NOT_SUPPORTED, "{what} is not supported yet")
 }
 
-/// The columns of a command that returns rows; `None` for the others. C: `UtilityTupleDescriptor`.
-pub(crate) fn columns_of(statement: &Statement) -> Result<Option<Vec<UtilityColumn>>> {
-    Ok(match statement {
-        Statement::Show(name) if name == "all" => {
-            Some(["name", "setting", "description"].map(|column| (column.to_owned(), oid::TEXT)).into())
+/// The columns of a command that returns rows; `None` for the others, and for those that will fail.
+/// C: `UtilityTupleDescriptor`.
+pub(crate) fn columns_of(objects: &Objects, statement: &Statement) -> Option<Vec<Column>> {
+    let text = |name: &str| Column { name: name.to_owned(), ty: oid::TEXT, typmod: -1 };
+    match statement {
+        Statement::Show(name) if name == "all" => Some(["name", "setting", "description"].map(text).into()),
+        Statement::Show(name) => Some(vec![text(&shown_name(name))]),
+        Statement::Explain(..) => Some(vec![text("QUERY PLAN")]),
+        Statement::Execute { name, .. } => objects.find_statement(name)?.columns.clone(),
+        Statement::Fetch(fetch) if !fetch.is_move => {
+            objects.with_portal(&fetch.cursor, |portal| portal.prepared().columns.clone())?
         }
-        Statement::Show(name) => Some(vec![(shown_name(name), oid::TEXT)]),
-        Statement::Explain(..) => Some(vec![("QUERY PLAN".to_owned(), oid::TEXT)]),
         _ => None,
-    })
+    }
 }
 
 /// The setting's own spelling. An unknown one fails when it runs.
@@ -61,37 +71,71 @@ pub(crate) fn ends_failed_block(statement: &Statement) -> bool {
 }
 
 /// Runs a command. C: `standard_ProcessUtility`.
-/// `source` is the text that the statement's locations count in.
-pub(crate) fn run(
-    session: &mut Session,
-    statement: &Statement,
-    source: &str,
-    tag: &'static str,
-) -> Result<Answer> {
+pub(crate) fn run(session: &mut Session, prepared: &Prepared, params: &[Datum]) -> Result<Answer> {
+    let tag = Cow::Borrowed(prepared.tag);
+    let Some(statement) = &prepared.statement else { return Ok(Answer::Tag(tag)) };
     match statement {
         Statement::Transaction(command) => {
+            if let TransactionStmt::Commit { .. } = command {
+                session.objects.hold_portals()?;
+            }
             let other_tag = session.transaction.run(command)?;
-            return Ok(Answer::Tag(other_tag.unwrap_or(tag)));
+            return Ok(Answer::Tag(other_tag.map_or(tag, Cow::Borrowed)));
         }
         Statement::Set(set) => run_set(session, set)?,
         Statement::Show(name) => return show(name),
         Statement::Explain(options, inner) => {
-            let rows = query::explain(options, inner, source, &session.transaction)?;
+            let rows = explain(session, options, inner, prepared, params)?;
             return Ok(Answer::Rows(rows, tag));
+        }
+        Statement::Prepare { name, arg_types, query } => {
+            prepare::prepare(session, name, arg_types, query, &prepared.text)?;
+        }
+        Statement::Execute { name, args } => {
+            return prepare::execute(session, name, args, &prepared.text).map(Answer::Query);
+        }
+        Statement::Deallocate(name) => {
+            prepare::deallocate(session, name.as_deref())?;
+            let all = if name.is_none() { "DEALLOCATE ALL" } else { prepared.tag };
+            return Ok(Answer::Tag(Cow::Borrowed(all)));
+        }
+        Statement::DeclareCursor { name, options, .. } => {
+            cursor::declare(session, name, *options, prepared, params)?;
+        }
+        Statement::Fetch(fetch) => return cursor::fetch(session, fetch),
+        Statement::ClosePortal(name) => {
+            cursor::close(&session.objects, name.as_deref())?;
+            let all = if name.is_none() { "CLOSE CURSOR ALL" } else { prepared.tag };
+            return Ok(Answer::Tag(Cow::Borrowed(all)));
         }
         Statement::Checkpoint => checkpoint()?,
         Statement::Discard(target) => discard(session, *target)?,
         Statement::AlterSystem(set) => alter_system(session, set)?,
-        Statement::Deallocate(name) => deallocate(session, name.as_deref())?,
-        Statement::ClosePortal(name) => close_portal(session, name.as_deref())?,
-        Statement::CreateRole { kind, name, options } => roles::create(*kind, name, options)?,
-        Statement::AlterRole { role, options } => roles::alter(role, options)?,
+        Statement::CreateRole { kind, name, options } => roles::create(*kind, name, options, &prepared.text)?,
+        Statement::AlterRole { role, options } => roles::alter(role, options, &prepared.text)?,
         Statement::DropRole { roles, missing_ok } => roles::drop(roles, *missing_ok)?,
         // A name that nobody listens to: nothing to do, as in PostgreSQL.
         Statement::Unlisten(_) => {}
-        _ => return Err(not_supported(tag)),
+        _ => return Err(not_supported(prepared.tag)),
     }
     Ok(Answer::Tag(tag))
+}
+
+/// EXPLAIN. C: `ExplainQuery`.
+fn explain(
+    session: &mut Session,
+    options: &[DefElem],
+    inner: &Statement,
+    prepared: &Prepared,
+    params: &[Datum],
+) -> Result<Vec<Row>> {
+    let text = &prepared.text;
+    if let Statement::Execute { name, args } = inner {
+        let (query, params) = prepare::to_explain(session, name, args, text)?;
+        return query::explain(options, &query, params, text, session);
+    }
+    let query = prepared.query().ok_or_else(|| not_supported("EXPLAIN of a command"))?;
+    query::explain(options, query, params.to_vec(), text, session)
 }
 
 /// SET and RESET. C: `ExecSetVariableStmt`.
@@ -100,19 +144,11 @@ fn run_set(session: &Session, set: &SetStmt) -> Result<()> {
         warn_unless_in_block(session, "SET LOCAL");
     }
     let action = if set.local { GucAction::Local } else { GucAction::Set };
-    let context = identity::get().guc_context();
     match &set.action {
-        SetAction::Value { name, values } if name == "role" => set_role(values, action),
-        SetAction::Value { name, values } if name == "session_authorization" => {
-            set_session_authorization(values, action)
-        }
         SetAction::Value { name, values } => {
-            guc::set_option(name, value_text(name, values).as_str(), context, GucSource::Session, action)
+            identity::set_option(name, Some(&value_text(name, values)), action)
         }
-        SetAction::Default { name } | SetAction::Reset { name } => {
-            reset_identity(name);
-            guc::set_option(name, None, context, GucSource::Session, action)
-        }
+        SetAction::Default { name } | SetAction::Reset { name } => identity::set_option(name, None, action),
         SetAction::FromCurrent { .. } => Err(not_supported("SET ... FROM CURRENT")),
         SetAction::ResetAll => {
             guc::reset_all();
@@ -134,59 +170,13 @@ fn value_text(name: &str, values: &[SetValue]) -> String {
 
 /// C: `WarnNoTransactionBlock`.
 fn warn_unless_in_block(session: &Session, command: &'static str) {
-    if session.transaction.require_block(command).is_err() {
+    if !session.transaction.is_in_any_block() {
         pg_error!(
             Warning,
             SqlState::NO_ACTIVE_SQL_TRANSACTION,
             "{command} can only be used in transaction blocks"
         )
         .report();
-    }
-}
-
-/// SET ROLE. C: `check_role`, `assign_role`.
-fn set_role(values: &[SetValue], action: GucAction) -> Result<()> {
-    let name = SetValue::flatten(values, false);
-    let mut identity = (*identity::get()).clone();
-    if name == "none" {
-        identity.current_user = identity.session_user.clone();
-    } else {
-        identity.current_user = roles::assumable(&identity, &name)?;
-    }
-    guc::set_option("role", name.as_str(), identity.guc_context(), GucSource::Session, action)?;
-    identity::set(identity);
-    Ok(())
-}
-
-/// SET SESSION AUTHORIZATION. C: `check_session_authorization`.
-fn set_session_authorization(values: &[SetValue], action: GucAction) -> Result<()> {
-    let name = SetValue::flatten(values, false);
-    let mut identity = (*identity::get()).clone();
-    let role = roles::find(&name)?;
-    if !identity.session_user.superuser && role.oid != identity.session_user.oid {
-        return Err(error!(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            "permission denied to set session authorization \"{name}\""
-        ));
-    }
-    guc::set_option(
-        "session_authorization",
-        name.as_str(),
-        guc::GucContext::Internal,
-        GucSource::Session,
-        action,
-    )?;
-    identity.current_user = role;
-    identity::set(identity);
-    Ok(())
-}
-
-/// RESET ROLE and RESET SESSION AUTHORIZATION go back to who logged in.
-fn reset_identity(name: &str) {
-    if name == "role" || name == "session_authorization" {
-        let mut identity = (*identity::get()).clone();
-        identity.current_user = identity.session_user.clone();
-        identity::set(identity);
     }
 }
 
@@ -202,7 +192,7 @@ fn show(name: &str) -> Result<Answer> {
     } else {
         vec![vec![Datum::text(guc::show(name, &privileges)?)]]
     };
-    Ok(Answer::Rows(rows, "SHOW"))
+    Ok(Answer::Rows(rows, Cow::Borrowed("SHOW")))
 }
 
 /// CHECKPOINT. C: the `T_CheckPointStmt` case.
@@ -224,10 +214,10 @@ fn discard(session: &mut Session, target: DiscardTarget) -> Result<()> {
         DiscardTarget::Plans | DiscardTarget::Sequences | DiscardTarget::Temp => Ok(()),
         DiscardTarget::All => {
             session.transaction.prevent_block("DISCARD ALL")?;
-            session.portals.clear();
-            session.statements.clear();
-            reset_identity("role");
+            session.objects.drop_all_portals();
+            identity::set_option("session_authorization", None, GucAction::Set)?;
             guc::reset_all();
+            session.objects.drop_all_statements();
             Ok(())
         }
     }
@@ -243,33 +233,6 @@ fn alter_system(session: &Session, set: &SetStmt) -> Result<()> {
         SetAction::ResetAll => guc::alter_system_reset_all(context),
         _ => Err(not_supported("this form of ALTER SYSTEM")),
     }
-}
-
-fn deallocate(session: &mut Session, name: Option<&str>) -> Result<()> {
-    match name {
-        None => session.statements.retain(|name, _| name.is_empty()),
-        Some(name) => {
-            if session.statements.remove(name).is_none() {
-                return Err(error!(
-                    SqlState::INVALID_SQL_STATEMENT_NAME,
-                    "prepared statement \"{name}\" does not exist"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn close_portal(session: &mut Session, name: Option<&str>) -> Result<()> {
-    match name {
-        None => session.portals.clear(),
-        Some(name) => {
-            if session.portals.remove(name).is_none() {
-                return Err(error!(SqlState::INVALID_CURSOR_NAME, "cursor \"{name}\" does not exist"));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The name that a role specification stands for. C: `get_rolespec_name`.

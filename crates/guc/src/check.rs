@@ -113,6 +113,12 @@ pub(crate) fn timezone_abbreviations(value: &mut Value, _: GucSource) -> Checked
 /// C: `check_client_encoding`.
 pub(crate) fn client_encoding(value: &mut Value, _: GucSource) -> Checked {
     let canonical = encoding::canonical_encoding(value.text()).ok_or_else(Complaint::default)?;
+    let server = vars::SERVER_ENCODING.get();
+    if &*server == "UTF8" && !matches!(canonical, "UTF8" | "SQL_ASCII") {
+        // Nothing here converts text; sending it as it is would be wrong without a word.
+        let detail = format!("Conversion between {canonical} and {server} is not supported.");
+        return Err(Complaint { sqlstate: Some(SqlState::FEATURE_NOT_SUPPORTED), ..Complaint::detail(detail) });
+    }
     // Old drivers ask for UNICODE and want to read that back.
     if value.text() != "UNICODE" {
         replace(value, canonical);

@@ -23,7 +23,8 @@ const PROGRAM: &str = "postgres";
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-    let options = match options::parse(&arguments) {
+    let called_as = std::env::args_os().next().unwrap_or_else(|| PROGRAM.into());
+    let options = match options::parse(&called_as.to_string_lossy(), &arguments) {
         Ok(options) => options,
         Err(StartupProblem::Text(text)) => return complain(&text, 1),
         Err(StartupProblem::Report(error)) => {

@@ -54,11 +54,12 @@ const FLAGS: [(char, &str, &str); 6] = [
     ('P', "ignore_system_indexes", "true"),
 ];
 
-/// Reads the arguments after the program's name.
+/// Reads the arguments after the program's name. `program` is the name it was called by, which only messages
+/// about single letters repeat.
 ///
 /// # Errors
 /// What the terminal or the log is told; the program then ends with status 1.
-pub(crate) fn parse(arguments: &[String]) -> Result<Options, StartupProblem> {
+pub(crate) fn parse(program: &str, arguments: &[String]) -> Result<Options, StartupProblem> {
     let mut options =
         Options { command: Command::Serve, data_dir: None, settings: Vec::new(), send_stop: false };
     match arguments.first().map(String::as_str) {
@@ -68,12 +69,12 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options, StartupProblem> {
         Some(mode @ ("--single" | "--boot" | "--check")) => {
             return text(format!("postgres: {mode} is not supported yet"));
         }
-        _ => parse_all(arguments, &mut options)?,
+        _ => parse_all(program, arguments, &mut options)?,
     }
     Ok(options)
 }
 
-fn parse_all(arguments: &[String], options: &mut Options) -> Result<(), StartupProblem> {
+fn parse_all(program: &str, arguments: &[String], options: &mut Options) -> Result<(), StartupProblem> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         if let Some(assignment) = argument.strip_prefix("--") {
@@ -83,13 +84,14 @@ fn parse_all(arguments: &[String], options: &mut Options) -> Result<(), StartupP
         let Some(letters) = argument.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
             return text(format!("postgres: invalid argument: \"{argument}\"\n{ADVICE}"));
         };
-        parse_letters(letters, &mut rest, options)?;
+        parse_letters(program, letters, &mut rest, options)?;
     }
     Ok(())
 }
 
 /// `-Dx`, `-D x`, or several flags in one word, as getopt reads them.
 fn parse_letters<'a>(
+    program: &str,
     letters: &str,
     rest: &mut impl Iterator<Item = &'a String>,
     options: &mut Options,
@@ -110,7 +112,10 @@ fn parse_letters<'a>(
         let attached = &letters[at + letter.len_utf8()..];
         let mut value = || {
             let value = if attached.is_empty() { rest.next().cloned() } else { Some(attached.to_owned()) };
-            value.map_or_else(|| text(format!("postgres: option requires an argument -- '{letter}'\n{ADVICE}")), Ok)
+            value.map_or_else(
+                || text(format!("{program}: option requires an argument -- '{letter}'\n{ADVICE}")),
+                Ok,
+            )
         };
         match letter {
             'D' => options.data_dir = Some(value()?),
@@ -125,7 +130,7 @@ fn parse_letters<'a>(
             }
             _ => match WITH_ARGUMENT.iter().find(|(option, _)| *option == letter) {
                 Some((_, name)) => options.settings.push(((*name).to_owned(), value()?)),
-                None => return text(format!("postgres: invalid option -- '{letter}'\n{ADVICE}")),
+                None => return text(format!("{program}: invalid option -- '{letter}'\n{ADVICE}")),
             },
         }
         return Ok(());
@@ -159,7 +164,7 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Options, String> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        parse(&words).map_err(|problem| match problem {
+        parse("/bin/postgres", &words).map_err(|problem| match problem {
             StartupProblem::Text(text) => text,
             StartupProblem::Report(error) => error.to_string(),
         })
@@ -197,8 +202,8 @@ mod tests {
             let message = parsed(line).unwrap_err();
             assert_eq!(message.lines().next(), Some(expected));
         };
-        check("-Z", "postgres: invalid option -- 'Z'");
-        check("-D", "postgres: option requires an argument -- 'D'");
+        check("-Z", "/bin/postgres: invalid option -- 'Z'");
+        check("-D", "/bin/postgres: option requires an argument -- 'D'");
         check("extra", "postgres: invalid argument: \"extra\"");
         check("-c port", "FATAL:  -c port requires a value");
         check("--single postgres", "postgres: --single is not supported yet");

@@ -79,6 +79,11 @@ pub fn postmaster_alive() -> bool {
     alive
 }
 
+/// Whether anything in this process has noticed the postmaster's death: no system call.
+pub(crate) fn postmaster_seen_dead() -> bool {
+    SEEN_DEAD.load(Ordering::Relaxed)
+}
+
 /// The pipe hung up, which happens a moment before the kernel changes our parent: from here on the answer is
 /// the same everywhere.
 pub(crate) fn note_postmaster_death() {

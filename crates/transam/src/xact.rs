@@ -98,6 +98,11 @@ impl Transaction {
         self.block == Block::Failed
     }
 
+    /// True in a block of whatever kind, several statements in one string included. C: `IsTransactionBlock`.
+    pub fn is_in_any_block(&self) -> bool {
+        self.block != Block::None
+    }
+
     /// True if a transaction is open, with or without a block. C: `IsTransactionState`.
     pub fn is_open(&self) -> bool {
         self.open

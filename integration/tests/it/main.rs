@@ -2,10 +2,22 @@
 //!
 //! Where PostgreSQL 15 is installed, most of these run against it too: then what they expect is its behaviour.
 
+mod bad_input; // nonsense on the port
 mod crash; // each process killed in turn
+mod leaks; // hundreds of lives, and nothing left of them
+mod logging; // where the log goes, what its lines look like
 mod pg_ctl; // the tool people start and stop it with
 mod postmaster_killed; // the first reference document
+mod reload; // settings that change under way
 mod start_failures; // what a start that cannot be says
 mod start_stop; // what a start writes and leaves, and what a stop takes away
 mod stop; // smart, fast, immediate, and single sessions sent away
 mod support; // words that several of them use
+
+mod auth; // who gets in
+mod drivers; // client libraries and programs
+mod protocol; // the conversation byte by byte
+mod sql; // answers are PostgreSQL's
+mod sql_log; // what the log says about statements
+mod sql_sessions; // sessions that see and stop each other
+mod transcript; // conversations in text form, recorded from the real server

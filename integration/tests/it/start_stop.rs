@@ -140,9 +140,14 @@ fn titles_of_sessions() {
         cluster.wait_for_activity(session.pid, "postgres: postgres template1 [local] idle");
         session.query("begin");
         cluster.wait_for_activity(session.pid, "[local] idle in transaction");
-        session.query("set update_process_title = off");
         session.query("rollback");
-        assert!(cluster.title(session.pid).ends_with("] SET"), "titles are off");
+        session.query("set update_process_title = off");
+        session.query("begin");
+        assert!(
+            cluster.title(session.pid).ends_with("] SET"),
+            "titles are off: {}",
+            cluster.title(session.pid)
+        );
         let mut session = Wire::open_local(&cluster);
         session.start_session(&[("user", "postgres"), ("database", "template1")]);
         session.query("begin");

@@ -91,7 +91,8 @@ fn problem_of_span(tree: &Tree, items: &Items<'_>, document: &str, span: &str) -
     }
     // In a crate's README `lib.rs` is the crate's own.
     if let Some(folder) = crate_folder(document).filter(|_| span.ends_with(".rs")) {
-        return (!is_in_crate(tree, folder, span))
+        return find_in_crate(tree, folder, span)
+            .is_none()
             .then(|| format!("names `{span}`, which {folder} does not have"));
     }
     let words = path_words(span)?;
@@ -108,9 +109,17 @@ pub(crate) fn crate_folder(document: &str) -> Option<&str> {
     (folder.starts_with("crates/") && folder.matches('/').count() == 1).then_some(folder)
 }
 
-/// Does a crate have this file or folder, said from the crate or from its `src`?
-pub(crate) fn is_in_crate(tree: &Tree, folder: &str, path: &str) -> bool {
-    tree.exists(&format!("{folder}/{path}")) || tree.exists(&format!("{folder}/src/{path}"))
+/// The path of a file or folder of a crate, said from the crate or from its `src`, or by a file name that is there
+/// only once.
+pub(crate) fn find_in_crate(tree: &Tree, folder: &str, path: &str) -> Option<String> {
+    let said = [format!("{folder}/{path}"), format!("{folder}/src/{path}")];
+    if let Some(found) = said.into_iter().find(|path| tree.exists(path)) {
+        return Some(found);
+    }
+    let (inside, end) = (format!("{folder}/src/"), format!("/{path}"));
+    let mut named =
+        tree.files().map(|(path, _)| path).filter(|path| path.starts_with(&inside) && path.ends_with(&end));
+    named.next().filter(|_| named.next().is_none()).map(str::to_owned)
 }
 
 /// The words of `a::b::c()`, `name!` or `Type<T>`; none if it is nothing of the kind.
@@ -167,6 +176,18 @@ mod tests {
         check_line("README.md", "`crates/b`", &["names `crates/b`, which does not exist"]);
         check_line("crates/a/README.md", "`lib.rs` `src/lib.rs`", &[]);
         check_line("crates/a/README.md", "`core.rs`", &["names `core.rs`, which crates/a does not have"]);
+    }
+
+    #[test]
+    fn a_file_may_be_said_by_its_name_if_there_is_one() {
+        let files = ["src/lib.rs", "src/adt/bool.rs", "src/adt/mod.rs", "src/exec/mod.rs", "tests/it.rs"];
+        let files: Vec<String> = files.iter().map(|path| format!("crates/a/{path}")).collect();
+        let tree = Tree::of(&files.iter().map(|path| (path.as_str(), "")).collect::<Vec<_>>());
+        let find = |path| find_in_crate(&tree, "crates/a", path);
+        assert_eq!(find("bool.rs").unwrap(), "crates/a/src/adt/bool.rs");
+        assert_eq!(find("adt/").unwrap(), "crates/a/src/adt/");
+        assert_eq!(find("src/adt/mod.rs").unwrap(), "crates/a/src/adt/mod.rs");
+        assert_eq!([find("mod.rs"), find("ool.rs"), find("it.rs")], [None, None, None]);
     }
 
     #[test]

@@ -99,8 +99,12 @@ impl Crate<'_> {
     }
 
     fn problem_of_file(&self, file: &str) -> Option<String> {
-        let exists = documents::is_in_crate(self.tree, &self.folder, file) || self.tree.exists(file);
-        (!exists).then(|| format!("names {file}, which {} does not have", self.folder))
+        let exists = self.find(file).is_some() || self.tree.exists(file);
+        (!exists).then(|| format!("names `{file}`, which {} does not have", self.folder))
+    }
+
+    fn find(&self, file: &str) -> Option<String> {
+        documents::find_in_crate(self.tree, &self.folder, file)
     }
 
     fn problem_of_item(&self, file: Option<&str>, item: &str) -> Option<String> {
@@ -124,13 +128,9 @@ impl Crate<'_> {
     /// the crate's count as held.
     fn missing_in_file<'w>(&self, file: &str, words: &[&'w str]) -> Option<&'w str> {
         let stem = file.trim_end_matches('/').trim_end_matches(".rs").rsplit('/').next().unwrap_or(file);
-        let places =
-            [format!("{}/{file}", self.folder), format!("{}/src/{file}", self.folder), file.to_owned()];
-        let is_there = |path: &str| {
-            places
-                .iter()
-                .any(|place| path == place || path.starts_with(&format!("{}/", place.trim_end_matches('/'))))
-        };
+        let place = self.find(file).unwrap_or_else(|| file.to_owned());
+        let inside = format!("{}/", place.trim_end_matches('/'));
+        let is_there = |path: &str| path == place || path.starts_with(&inside);
         let sources = self.sources.iter().filter(|source| is_there(source.path));
         let known: std::collections::HashSet<&str> = sources.flat_map(Source::words).collect();
         words.iter().find(|word| **word != stem && **word != self.name && !known.contains(*word)).copied()
@@ -182,11 +182,11 @@ mod tests {
 
     #[test]
     fn what_is_not_there_may_not() {
-        check_here("`steady.rs`", &["names steady.rs, which crates/a does not have"]);
+        check_here("`steady.rs`", &["names `steady.rs`, which crates/a does not have"]);
         check_here(
             "steady.rs `Queue`",
             &[
-                "names steady.rs, which crates/a does not have",
+                "names `steady.rs`, which crates/a does not have",
                 "names `Queue`, but `Queue` is not in the code of steady.rs",
             ],
         );

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::core::OWN_PROCESS;
 use super::{Latch, Wake, my_latch};
 use crate::wait_event::{self, WaitEvent};
-use crate::{death_watch_fd, postmaster_alive};
+use crate::death_watch::postmaster_seen_dead;
+use crate::death_watch_fd;
 
 /// Made once, by the first process that needs it, and inherited: in a poll it answers for whoever polls.
 static SIGNAL_FD: AtomicI32 = AtomicI32::new(-1);
@@ -108,7 +109,8 @@ fn sleep(
         polled[0] = entry(SIGNAL_FD.load(Ordering::Relaxed), libc::POLLIN);
     }
     if events.contains(Wake::POSTMASTER_DEATH) {
-        if !postmaster_alive() {
+        // Seen already: the answer must not depend on who still holds the pipe. Otherwise the poll tells.
+        if postmaster_seen_dead() {
             return Wake::POSTMASTER_DEATH;
         }
         polled[1] = entry(death_watch_fd().unwrap_or(-1), libc::POLLIN);

@@ -165,7 +165,7 @@ pub(crate) fn slice_bounds(start: i32, len: Option<i32>) -> Result<(usize, Optio
     if len < 0 {
         return Err(error!(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
     }
-    Ok((first as usize - 1, Some((end - first).max(0) as usize)))
+    Ok((first as usize - 1, Some(end.saturating_sub(first).max(0) as usize)))
 }
 
 fn slice(bytes: &[u8], start: i32, len: Option<i32>) -> Result<&[u8]> {

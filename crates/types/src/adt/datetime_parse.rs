@@ -122,81 +122,104 @@ struct Parser<'a> {
 /// Splits at blanks, and where a digit run meets letters or a zone's sign follows a time. C: `ParseDateTime`.
 fn split(text: &str, time_only: bool) -> Parse<Vec<&str>> {
     let mut words = Vec::new();
-    let bytes = text.as_bytes();
+    let scan = Scan { text, time_only };
     let mut at = 0;
-    while at < bytes.len() {
+    while let Some(&first) = text.as_bytes().get(at) {
         let start = at;
-        let first = bytes[at];
-        if is_space(char::from(first)) || first == b',' {
-            at += 1;
-            continue;
-        }
-        let run = |from: usize, ok: &dyn Fn(u8) -> bool| {
-            bytes[from..].iter().position(|b| !ok(*b)).map_or(bytes.len(), |n| from + n)
+        at = match first {
+            b'0'..=b'9' => scan.number(at),
+            b'.' => scan.run(at + 1, &|b| b.is_ascii_digit()),
+            b'+' | b'-' => scan.signed(at)?,
+            _ if first.is_ascii_alphabetic() => scan.letters(at),
+            _ if is_space(char::from(first)) || first.is_ascii_punctuation() => {
+                at += 1;
+                continue;
+            }
+            _ => return Err(Failure::Format),
         };
-        if first.is_ascii_digit() {
-            at = run(at, &|b| b.is_ascii_digit());
-            match bytes.get(at) {
-                Some(b':') => at = run(at, &|b| b.is_ascii_digit() || matches!(b, b':' | b'.')),
-                // 040506-08 is a time and a zone where a time is wanted.
-                Some(b'-') if time_only && matches!(at - start, 4 | 6) && !text[at + 1..].contains('-') => {}
-                Some(&delim @ (b'-' | b'/')) => {
-                    at = run(at, &|b| b.is_ascii_alphanumeric() || b == delim);
-                    // A letter may end a date: 2024-01-31T12:00.
-                    let word = &text[start..at];
-                    if let Some(t) = word.rfind(['T', 't'])
-                        && word[..t].ends_with(|c: char| c.is_ascii_digit())
-                        && word[t + 1..].bytes().all(|b| b.is_ascii_digit())
-                        && word[..t].matches(char::from(delim)).count() >= 2
-                    {
-                        at = start + t;
-                    }
-                }
-                Some(b'.') => at = run(at, &|b| b.is_ascii_alphanumeric() || b == b'.'),
-                _ => {}
-            }
-        } else if first == b'.' {
-            at = run(at + 1, &|b| b.is_ascii_digit());
-        } else if first.is_ascii_alphabetic() {
-            at = run(at, &|b| b.is_ascii_alphabetic());
-            let zone_like =
-                |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':');
-            match bytes.get(at) {
-                Some(b'/' | b'_' | b'-') => at = run(at, &zone_like),
-                Some(b'+') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => at = run(at, &zone_like),
-                // EST5EDT, but not FEB10 or T12.
-                Some(b)
-                    if b.is_ascii_digit() && at - start > 2 && month_by_name(&text[start..at]).is_none() =>
-                {
-                    at = run(at, &zone_like);
-                }
-                _ => {}
-            }
-            // 'T120000' and 'J2451545' are letters with digits behind.
-            if at - start == 1 && matches!(first, b'J' | b'j') {
-                at = run(at, &|b| b.is_ascii_digit() || b == b'.');
-            }
-        } else if matches!(first, b'+' | b'-') {
-            let after = run(at + 1, &|b| is_space(char::from(b)));
-            at = match bytes.get(after) {
-                Some(b) if b.is_ascii_digit() => {
-                    run(after, &|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-'))
-                }
-                Some(b) if b.is_ascii_alphabetic() => run(after, &|b| b.is_ascii_alphabetic()),
-                _ => return Err(Failure::Format),
-            };
-        } else if first.is_ascii_punctuation() {
-            at += 1;
-            continue;
-        } else {
-            return Err(Failure::Format);
-        }
         words.push(&text[start..at]);
         if words.len() > 25 {
             return Err(Failure::Format);
         }
     }
     Ok(words)
+}
+
+/// Finds where the word that starts at an offset ends.
+struct Scan<'a> {
+    text: &'a str,
+    time_only: bool,
+}
+
+impl Scan<'_> {
+    fn run(&self, from: usize, ok: &dyn Fn(u8) -> bool) -> usize {
+        let bytes = self.text.as_bytes();
+        bytes[from..].iter().position(|b| !ok(*b)).map_or(bytes.len(), |n| from + n)
+    }
+
+    /// A number, a time or a date.
+    fn number(&self, start: usize) -> usize {
+        let at = self.run(start, &|b| b.is_ascii_digit());
+        match self.text.as_bytes().get(at) {
+            Some(b':') => self.run(at, &|b| b.is_ascii_digit() || matches!(b, b':' | b'.')),
+            // 040506-08 is a time and a zone where a time is wanted.
+            Some(b'-')
+                if self.time_only && matches!(at - start, 4 | 6) && !self.text[at + 1..].contains('-') =>
+            {
+                at
+            }
+            Some(&delim @ (b'-' | b'/')) => {
+                let end = self.run(at, &|b| b.is_ascii_alphanumeric() || b == delim);
+                // A letter may end a date: 2024-01-31T12:00.
+                let word = &self.text[start..end];
+                match word.rfind(['T', 't']) {
+                    Some(t)
+                        if word[..t].ends_with(|c: char| c.is_ascii_digit())
+                            && word[t + 1..].bytes().all(|b| b.is_ascii_digit())
+                            && word[..t].matches(char::from(delim)).count() >= 2 =>
+                    {
+                        start + t
+                    }
+                    _ => end,
+                }
+            }
+            Some(b'.') => self.run(at, &|b| b.is_ascii_alphanumeric() || b == b'.'),
+            _ => at,
+        }
+    }
+
+    /// A word, a zone's name, a date that begins with the month, a Julian day.
+    fn letters(&self, start: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let at = self.run(start, &|b| b.is_ascii_alphabetic());
+        let zone_like = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+' | b':');
+        match bytes.get(at) {
+            Some(b'/' | b'_' | b'-') => self.run(at, &zone_like),
+            Some(b'+') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => self.run(at, &zone_like),
+            Some(_) if at - start == 1 && matches!(bytes[start], b'J' | b'j') => {
+                self.run(at, &|b| b.is_ascii_digit() || b == b'.')
+            }
+            // EST5EDT, but not FEB10 or T12.
+            Some(b)
+                if b.is_ascii_digit() && at - start > 2 && month_by_name(&self.text[start..at]).is_none() =>
+            {
+                self.run(at, &zone_like)
+            }
+            _ => at,
+        }
+    }
+
+    /// A zone's offset, or a signed infinity.
+    fn signed(&self, start: usize) -> Parse<usize> {
+        let after = self.run(start + 1, &|b| is_space(char::from(b)));
+        match self.text.as_bytes().get(after) {
+            Some(b) if b.is_ascii_digit() => {
+                Ok(self.run(after, &|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-')))
+            }
+            Some(b) if b.is_ascii_alphabetic() => Ok(self.run(after, &|b| b.is_ascii_alphabetic())),
+            _ => Err(Failure::Format),
+        }
+    }
 }
 
 fn number(text: &str) -> Parse<i32> {

@@ -373,7 +373,7 @@ fn width_bucket(a: f64, low: f64, high: f64, count: i32) -> Result<i32> {
         return count.checked_add(1).ok_or_else(|| out_of_range("integer"));
     }
     let bucket = f64::from(count) * ((a - low) / (high - low));
-    Ok((bucket as i32).min(count - 1) + 1)
+    Ok((bucket as i32).clamp(0, count - 1) + 1)
 }
 
 thread_local! {

@@ -397,23 +397,24 @@ fn take_name<'a>(names: &[&str], text: &'a str, short: bool, word: &str) -> Resu
 }
 
 impl Fields {
+    fn half_or_era<'a>(&mut self, word: &str, text: &'a str) -> Result<&'a str> {
+        let (head, rest) = text.split_at(text.floor_char_boundary(word.len()));
+        match head.to_ascii_uppercase().replace('.', "").as_str() {
+            "AM" => self.pm = Some(false),
+            "PM" => self.pm = Some(true),
+            "AD" => self.bc = false,
+            "BC" => self.bc = true,
+            _ => return Err(bad_value(head, word)),
+        }
+        self.hour12 |= self.pm.is_some();
+        Ok(rest)
+    }
+
     fn take<'a>(&mut self, word: &str, text: &'a str, bounded: bool) -> Result<&'a str> {
         let upper = word.to_ascii_uppercase();
         let number = |max: usize| digits(text, max, bounded, word);
         Ok(match upper.as_str() {
-            "A.M." | "P.M." | "AM" | "PM" | "A.D." | "B.C." | "AD" | "BC" => {
-                let len = word.len().min(text.len());
-                let head = text.get(..len).unwrap_or(text).to_ascii_uppercase().replace('.', "");
-                match head.as_str() {
-                    "AM" => self.pm = Some(false),
-                    "PM" => self.pm = Some(true),
-                    "AD" => self.bc = false,
-                    "BC" => self.bc = true,
-                    _ => return Err(bad_value(&text[..len], word)),
-                }
-                self.hour12 |= self.pm.is_some();
-                &text[len..]
-            }
+            "A.M." | "P.M." | "AM" | "PM" | "A.D." | "B.C." | "AD" | "BC" => self.half_or_era(word, text)?,
             "HH" | "HH12" => {
                 let (v, _, rest) = number(2)?;
                 (self.hour, self.hour12) = (v, true);

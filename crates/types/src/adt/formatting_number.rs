@@ -175,7 +175,7 @@ fn to_char(value: &Numeric, template: &str) -> Result<String> {
         return Ok(if t.fill_mode { "NaN".into() } else { " NaN".into() });
     }
     if t.scientific {
-        let digits = t.after;
+        let digits = t.after.min(1000);
         let text = match value {
             Numeric::Finite { .. } => format!("{:.*e}", digits, value.to_f64()),
             _ => "#.####".into(),
@@ -200,133 +200,166 @@ fn to_char(value: &Numeric, template: &str) -> Result<String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let whole = if whole == "0" && t.before > 0 { "" } else { whole };
     let overflow = whole.len() > t.before || text.is_empty();
-    Ok(Writer { t: &t, whole, fraction, negative, overflow }.run())
+    let writer = Writer {
+        t: &t,
+        whole,
+        fraction,
+        negative,
+        overflow,
+        before_seen: 0,
+        after_seen: 0,
+        in_point: false,
+        place_kept: false,
+        sign_written: false,
+        out: String::new(),
+    };
+    Ok(writer.run())
 }
 
+/// The number on its way through a template's tokens. C: `NUMProc`.
 struct Writer<'a> {
     t: &'a Template,
+    /// Digits before the point; empty for 0.
     whole: &'a str,
     fraction: &'a str,
     negative: bool,
+    /// More digits than the template has room for.
     overflow: bool,
+    /// Digit positions passed so far, before and behind the point.
+    before_seen: usize,
+    after_seen: usize,
+    in_point: bool,
+    place_kept: bool,
+    sign_written: bool,
+    out: String,
 }
 
 impl Writer<'_> {
-    fn run(&self) -> String {
-        let t = self.t;
-        let mut out = String::new();
-        let (mut before_seen, mut after_seen) = (0usize, 0usize);
-        let first_digit = t.before - self.whole.len().min(t.before) + 1;
-        // Zeros are shown from the first `0` of the template, or for a lone 0.
-        let zero_from = t.zero_from.unwrap_or(usize::MAX).min(first_digit);
-        let lone_zero = self.whole.is_empty() && (t.after == 0 || !t.has_point) && t.zero_from.is_none();
-        let zero_from = if lone_zero { t.before.min(zero_from) } else { zero_from };
-        let sign_mark = if self.negative { '-' } else { '+' };
-        let implicit = !t.sign_given && !t.bracket;
-        let mut sign_written = false;
-        let kept_fraction = if t.fill_mode {
-            let significant = self.fraction.trim_end_matches('0').len();
-            significant.max(t.zero_to)
-        } else {
-            t.after
-        };
-        let leading_s = t.tokens.iter().position(|k| *k == Token::Sign("S"))
-            < t.tokens.iter().position(|k| *k == Token::Digit);
-        let mut in_point = false;
-        let mut place_kept = false;
-        for token in &t.tokens {
-            if !place_kept && matches!(token, Token::Digit | Token::Point) {
+    fn run(mut self) -> String {
+        for token in &self.t.tokens {
+            if !self.place_kept && matches!(token, Token::Digit | Token::Point) {
                 // A positive number's sign is a blank, at the first position of the digits.
-                if !self.negative && !t.fill_mode && (implicit || t.bracket) {
-                    out.push(' ');
+                if !self.negative && !self.t.fill_mode && (self.implicit_sign() || self.t.bracket) {
+                    self.out.push(' ');
                 }
-                place_kept = true;
+                self.place_kept = true;
             }
-            match token {
-                Token::Digit if !in_point => {
-                    before_seen += 1;
-                    let shown = before_seen >= zero_from || self.overflow;
-                    if shown && !sign_written {
-                        self.lead_sign(implicit, leading_s, sign_mark, &mut out);
-                        sign_written = true;
-                    }
-                    if self.overflow {
-                        out.push('#');
-                    } else if before_seen >= first_digit {
-                        out.push(char::from(self.whole.as_bytes()[before_seen - first_digit]));
-                    } else if shown {
-                        out.push('0');
-                    } else if !t.fill_mode {
-                        out.push(' ');
-                    }
-                }
-                Token::Digit => {
-                    after_seen += 1;
-                    if self.overflow {
-                        out.push('#');
-                    } else if after_seen <= kept_fraction {
-                        out.push(
-                            self.fraction.as_bytes().get(after_seen - 1).map_or('0', |b| char::from(*b)),
-                        );
-                    }
-                }
-                Token::Point => {
-                    if !sign_written {
-                        self.lead_sign(implicit, leading_s, sign_mark, &mut out);
-                        sign_written = true;
-                    }
-                    out.push('.');
-                    in_point = true;
-                }
-                Token::Group => {
-                    if before_seen >= zero_from || self.overflow || sign_written {
-                        out.push(',');
-                    } else if !t.fill_mode {
-                        out.push(' ');
-                    }
-                }
-                Token::Sign("S") => {
-                    if !leading_s {
-                        out.push(sign_mark);
-                    }
-                }
-                Token::Sign("MI") => match self.negative {
-                    true => out.push('-'),
-                    false if !t.fill_mode => out.push(' '),
-                    false => {}
-                },
-                Token::Sign("PL") => match self.negative {
-                    false => out.push('+'),
-                    true if !t.fill_mode => out.push(' '),
-                    true => {}
-                },
-                Token::Sign(_) => out.push(sign_mark),
-                Token::Ordinal(upper) => {
-                    if !self.negative && self.fraction.is_empty() {
-                        let number = if self.whole.is_empty() { "0" } else { self.whole };
-                        out.push_str(ordinal_suffix(number, *upper));
-                    }
-                }
-                Token::Text(text) if text.starts_with('\0') => {}
-                Token::Text(text) => out.push_str(text),
-            }
+            self.token(token);
         }
-        if t.bracket {
-            match self.negative {
-                true => out.push('>'),
-                false if !t.fill_mode => out.push(' '),
-                false => {}
-            }
+        if self.t.bracket {
+            self.mark_or_blank('>', self.negative);
         }
-        out
+        self.out
+    }
+
+    fn token(&mut self, token: &Token) {
+        match token {
+            Token::Digit if self.in_point => self.fraction_digit(),
+            Token::Digit => self.whole_digit(),
+            Token::Point => {
+                self.lead_sign();
+                self.out.push('.');
+                self.in_point = true;
+            }
+            Token::Group => {
+                if self.before_seen >= self.zero_from() || self.overflow || self.sign_written {
+                    self.out.push(',');
+                } else if !self.t.fill_mode {
+                    self.out.push(' ');
+                }
+            }
+            Token::Sign("S") if self.leading_s() => {}
+            Token::Sign("MI") => self.mark_or_blank('-', self.negative),
+            Token::Sign("PL") => self.mark_or_blank('+', !self.negative),
+            Token::Sign(_) => self.out.push(self.sign_mark()),
+            Token::Ordinal(upper) => {
+                if !self.negative && self.fraction.is_empty() {
+                    let number = if self.whole.is_empty() { "0" } else { self.whole };
+                    self.out.push_str(ordinal_suffix(number, *upper));
+                }
+            }
+            Token::Text(text) if text.starts_with('\0') => {}
+            Token::Text(text) => self.out.push_str(text),
+        }
+    }
+
+    /// Position of the first digit that the number has.
+    fn first_digit(&self) -> usize {
+        self.t.before - self.whole.len().min(self.t.before) + 1
+    }
+
+    /// Zeros are shown from the first `0` of the template, or for a lone 0.
+    fn zero_from(&self) -> usize {
+        let from = self.t.zero_from.unwrap_or(usize::MAX).min(self.first_digit());
+        let lone_zero =
+            self.whole.is_empty() && (self.t.after == 0 || !self.t.has_point) && self.t.zero_from.is_none();
+        if lone_zero { self.t.before.min(from) } else { from }
+    }
+
+    fn whole_digit(&mut self) {
+        self.before_seen += 1;
+        let first = self.first_digit();
+        let shown = self.before_seen >= self.zero_from() || self.overflow;
+        if shown {
+            self.lead_sign();
+        }
+        if self.overflow {
+            self.out.push('#');
+        } else if self.before_seen >= first {
+            self.out.push(char::from(self.whole.as_bytes()[self.before_seen - first]));
+        } else if shown {
+            self.out.push('0');
+        } else if !self.t.fill_mode {
+            self.out.push(' ');
+        }
+    }
+
+    fn fraction_digit(&mut self) {
+        self.after_seen += 1;
+        let kept = match self.t.fill_mode {
+            true => self.fraction.trim_end_matches('0').len().max(self.t.zero_to),
+            false => self.t.after,
+        };
+        if self.overflow {
+            self.out.push('#');
+        } else if self.after_seen <= kept {
+            let digit = self.fraction.as_bytes().get(self.after_seen - 1);
+            self.out.push(digit.map_or('0', |b| char::from(*b)));
+        }
+    }
+
+    fn sign_mark(&self) -> char {
+        if self.negative { '-' } else { '+' }
+    }
+
+    /// No sign in the template: `-` or a blank goes before the digits.
+    fn implicit_sign(&self) -> bool {
+        !self.t.sign_given && !self.t.bracket
+    }
+
+    /// An `S` before the digits.
+    fn leading_s(&self) -> bool {
+        let at = |wanted| self.t.tokens.iter().position(|k| *k == wanted);
+        at(Token::Sign("S")).is_some_and(|s| at(Token::Digit).is_some_and(|d| s < d))
+    }
+
+    fn mark_or_blank(&mut self, mark: char, show: bool) {
+        if show {
+            self.out.push(mark);
+        } else if !self.t.fill_mode {
+            self.out.push(' ');
+        }
     }
 
     /// The sign goes right before the first digit shown.
-    fn lead_sign(&self, implicit: bool, leading_s: bool, mark: char, out: &mut String) {
-        if leading_s && self.t.tokens.contains(&Token::Sign("S")) {
-            out.push(mark);
-        } else if self.negative && (implicit || self.t.bracket) {
-            out.push(if self.t.bracket { '<' } else { '-' });
+    fn lead_sign(&mut self) {
+        if std::mem::replace(&mut self.sign_written, true) {
+            return;
+        }
+        if self.leading_s() {
+            self.out.push(self.sign_mark());
+        } else if self.negative && (self.implicit_sign() || self.t.bracket) {
+            self.out.push(if self.t.bracket { '<' } else { '-' });
         }
     }
 }

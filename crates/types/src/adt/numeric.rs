@@ -409,8 +409,9 @@ pub(crate) fn send(value: &Numeric, out: &mut Vec<u8>) {
     };
     let (unscaled, scale) = match value {
         Numeric::NaN => return header(out, 0, 0, WIRE_NAN, 0),
-        Numeric::Infinity => return header(out, 0, 0, WIRE_INFINITY, 0),
-        Numeric::NegInfinity => return header(out, 0, 0, WIRE_NEG_INFINITY, 0),
+        // The two infinities carry this scale in PostgreSQL 15; nobody reads it.
+        Numeric::Infinity => return header(out, 0, 0, WIRE_INFINITY, 0x20),
+        Numeric::NegInfinity => return header(out, 0, 0, WIRE_NEG_INFINITY, 0x20),
         Numeric::Finite { unscaled, scale } => (unscaled, *scale),
     };
     // Pad so that the point falls between two base-10000 digits.
@@ -419,8 +420,8 @@ pub(crate) fn send(value: &Numeric, out: &mut Vec<u8>) {
     let mut digits: Vec<u16> = Vec::new();
     if !padded.is_zero() {
         let text = padded.to_string();
-        let lead = text.len().div_ceil(4) * 4;
-        let text = format!("{text:0>lead$}");
+        // Zeros in front complete the first base-10000 digit.
+        let text = ["0".repeat((4 - text.len() % 4) % 4), text].concat();
         digits = text
             .as_bytes()
             .chunks(4)

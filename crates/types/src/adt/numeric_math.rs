@@ -264,6 +264,11 @@ pub(crate) fn power(base: &Numeric, exponent: &Numeric) -> Result<Numeric> {
     if base.is_zero() {
         return Ok(Numeric::new(0, MIN_SIG_DIGITS as u32));
     }
+    if absolute(base) == Numeric::new(1, 0) {
+        let is_odd = exponent.to_i128().is_some_and(|n| n % 2 != 0);
+        let one = Numeric::new(if base.signum() < 0 && is_odd { -1 } else { 1 }, 0);
+        return Ok(one.rescale(clamp_scale(MIN_SIG_DIGITS, &[base, exponent])));
+    }
     let ln_base = ln_to(&absolute(base), 40);
     let estimate = multiply(&ln_base, exponent).to_f64();
     if estimate.abs() > 6020.0 {
@@ -271,10 +276,13 @@ pub(crate) fn power(base: &Numeric, exponent: &Numeric) -> Result<Numeric> {
     }
     let decimal_weight = estimate * std::f64::consts::LOG10_E;
     let scale = clamp_scale(MIN_SIG_DIGITS - decimal_weight as i64, &[base, exponent]);
-    let exponent_digits = (exponent.to_f64().abs() + 1.0).log10() as u32;
+    let exponent_digits = (exponent.to_f64().abs() + 1.0).log10().min(1000.0) as u32;
     let digits = scale + decimal_weight.max(0.0) as u32 + exponent_digits + SPARE;
-    let ln_result = multiply(&ln_to(base, digits), exponent);
-    exp_to(&ln_result, scale)
+    let ln_result = multiply(&ln_to(&absolute(base), digits), exponent);
+    let result = exp_to(&ln_result, scale)?;
+    // Only a whole exponent too large for an i32 gets here with a negative base.
+    let is_odd = exponent.to_i128().is_some_and(|n| n % 2 != 0);
+    Ok(if base.signum() < 0 && is_odd { super::numeric::negate(&result) } else { result })
 }
 
 fn absolute(a: &Numeric) -> Numeric {
@@ -354,5 +362,5 @@ pub(crate) fn width_bucket(value: &Numeric, low: &Numeric, high: &Numeric, count
     let scaled = multiply(&minus(value, low), &Numeric::from_i64(i64::from(count)));
     let (x, y, _) = super::numeric::aligned(&scaled, &minus(high, low)).unwrap_or_default();
     let bucket = (x.abs() / y.abs()).to_i32().unwrap_or(count);
-    Ok(bucket + 1)
+    Ok(bucket.saturating_add(1))
 }

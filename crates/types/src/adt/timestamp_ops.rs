@@ -142,7 +142,9 @@ fn interval_as_offset(span: &Interval) -> Result<i32> {
             crate::io::output_string(&Datum::Interval(*span), crate::oid::INTERVAL)
         ));
     }
-    i32::try_from(span.usecs / USECS_PER_SEC).map_err(|_| interval::out_of_range())
+    let secs = i32::try_from(span.usecs / USECS_PER_SEC).ok();
+    // Its negative is needed too.
+    secs.filter(|s| *s != i32::MIN).ok_or_else(interval::out_of_range)
 }
 
 fn shift(at: i64, secs: i32) -> Result<i64> {
@@ -292,7 +294,7 @@ fn bin(stride: &Interval, at: i64, origin: i64) -> Result<i64> {
         return Err(error!(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "stride must be greater than zero"));
     }
     let distance = at.checked_sub(origin).ok_or_else(interval::out_of_range)?;
-    checked(origin.checked_add(distance.div_euclid(width) * width))
+    checked(distance.div_euclid(width).checked_mul(width).and_then(|d| origin.checked_add(d)))
 }
 
 /// `Sat Nov 21 09:57:13.372421 2026 UTC`. C: `timeofday`.

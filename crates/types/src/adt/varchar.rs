@@ -16,7 +16,7 @@ fn clip(text: &str, n: usize) -> usize {
 /// Text of at most `typmod - 4` characters. Blanks beyond the limit go silently, other characters only in an
 /// explicit cast. C: `varchar`, `varchar_input`.
 pub(crate) fn varchar(text: Rc<str>, typmod: i32, explicit: bool) -> Result<Datum> {
-    let limit = typmod - 4;
+    let limit = typmod.saturating_sub(4);
     if typmod < 4 || text.len() <= limit as usize {
         return Ok(Datum::Text(text));
     }
@@ -46,6 +46,9 @@ pub(crate) fn bpchar(text: &str, typmod: i32, explicit: bool) -> Result<Datum> {
             ));
         }
         return Ok(Datum::text(&text[..end]));
+    }
+    if limit > super::varlena::MAX_BYTES {
+        return Err(error!(SqlState::INTERNAL_ERROR, "invalid memory alloc request size {}", limit + 4));
     }
     let mut padded = String::with_capacity(text.len() + limit - count);
     padded.push_str(text);

@@ -32,6 +32,7 @@ pub(crate) static ROWS: &[Builtin] = &[
     Builtin::scalar(1639, "oidge", &[OID, OID], BOOL, oid::oidge),
     Builtin::scalar(1965, "oidlarger", &[OID, OID], OID, oid::oidlarger),
     Builtin::scalar(1966, "oidsmaller", &[OID, OID], OID, oid::oidsmaller),
+    Builtin::scalar(3165, "pg_wal_lsn_diff", &[PG_LSN, PG_LSN], NUMERIC, oid::pg_lsn_mi),
     Builtin::scalar(3231, "pg_lsn_lt", &[PG_LSN, PG_LSN], BOOL, oid::pg_lsn_lt),
     Builtin::scalar(3232, "pg_lsn_le", &[PG_LSN, PG_LSN], BOOL, oid::pg_lsn_le),
     Builtin::scalar(3233, "pg_lsn_eq", &[PG_LSN, PG_LSN], BOOL, oid::pg_lsn_eq),
