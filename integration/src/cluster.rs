@@ -119,6 +119,10 @@ impl Cluster {
         cluster.append_config(&format!("port = {}", cluster.port));
         cluster.append_config(&format!("unix_socket_directories = '{}'", cluster.socket_dir().display()));
         cluster.append_config("listen_addresses = '127.0.0.1'");
+        if options.server == Server::Real {
+            // Killed, it would leave its files in /dev/shm.
+            cluster.append_config("dynamic_shared_memory_type = mmap");
+        }
         options.config.iter().for_each(|line| cluster.append_config(line));
         cluster
     }
@@ -348,6 +352,15 @@ impl Cluster {
     #[track_caller]
     pub fn wait_for_activity(&self, pid: i32, activity: &str) {
         wait_until(&format!("process {pid} does {activity}"), || self.title(pid).ends_with(activity));
+    }
+
+    /// Waits until a process sleeps: a session that has sent its answer may still be about to. What hits
+    /// PostgreSQL in that moment keeps it from sending anything else.
+    #[track_caller]
+    pub fn wait_until_asleep(&self, pid: i32) {
+        wait_until(&format!("process {pid} sleeps"), || {
+            procfs::state_and_parent(pid).is_none_or(|(state, _)| state == 'S')
+        });
     }
 
     /// All living processes of the cluster.

@@ -51,8 +51,15 @@ pub(crate) fn begin(mut start: ChildStart) -> Option<Session> {
 }
 
 fn turn_away(mut port: Port, error: &PgError) -> ! {
-    error.report();
     session::move_reports(&mut port);
+    // To the client through its port, which knows how old a protocol it speaks.
+    elog::set_client_sink(None);
+    error.report();
+    // Whoever was too slow, or is sent away by a signal, may be in the middle of an exchange: it sees the end.
+    let in_time = !matches!(error.sqlstate, SqlState::QUERY_CANCELED | SqlState::ADMIN_SHUTDOWN);
+    if error.severity >= elog::Severity::Error && in_time {
+        port.report(error);
+    }
     // The client gets a moment to take it, not more: it may be the one that is stuck.
     let _ = port.flush(&mut SessionWait::new(Some((Limit::Authentication, Duration::from_secs(1))), false));
     exit::proc_exit(1)
@@ -61,7 +68,7 @@ fn turn_away(mut port: Port, error: &PgError) -> ! {
 /// The whole way in. False if the connection was not about a session.
 fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
     let patience = Duration::from_secs(guc::vars::AUTHENTICATION_TIMEOUT.get() as u64);
-    let mut policy = SessionWait::new(Some((Limit::Authentication, patience)), false);
+    let mut policy = SessionWait::new(Some((Limit::StartupPacket, patience)), false);
     let parameters = match startup::process_startup_packet(port, &mut policy)? {
         Startup::Session(parameters) => parameters,
         Startup::Cancel { pid, cancel_key } => {
@@ -260,6 +267,7 @@ fn become_session(role: &Role, database: &Database, port: &Port) {
         database: database.oid,
         database_name: database.name.clone(),
         client,
+        socket: port.socket().as_raw_fd(),
     });
 }
 

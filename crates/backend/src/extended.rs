@@ -33,6 +33,9 @@ impl Session {
             ));
         }
         let types: Vec<Oid> = param_types.iter().collect();
+        if let Some(unknown) = types.iter().find(|ty| ty.is_valid() && types::type_info(**ty).is_none()) {
+            return Err(error!(SqlState::INTERNAL_ERROR, "cache lookup failed for type {unknown}"));
+        }
         let statement = statements.pop();
         if self.transaction.is_failed()
             && statement.as_ref().is_some_and(|raw| !utility::ends_failed_block(&raw.stmt))
@@ -192,34 +195,54 @@ fn read_params(bind: &Bind<'_>, types: &[Oid]) -> Result<Vec<Datum>> {
         .map(|(index, (value, ty))| {
             let Some(bytes) = value else { return Ok(Datum::Null) };
             let format = bind.param_formats.for_position(index);
-            read_param(*ty, format, bytes, index)
-                .map_err(|e| e.context(parameter_context(bind.portal, index, format)))
+            read_param(*ty, format, bytes, &Place { portal: bind.portal, index })
         })
         .collect()
 }
 
-fn read_param(ty: Oid, format: i16, bytes: &[u8], index: usize) -> Result<Datum> {
-    match format {
-        0 => types::io::input(ty, -1, libpq::message::check_utf8(bytes)?),
-        1 => types::io::receive(ty, -1, bytes).map_err(|e| match e.sqlstate {
-            // The value was not used up, or was too short: say which one.
-            SqlState::INVALID_BINARY_REPRESENTATION if e.message.starts_with("incorrect binary") => error!(
-                SqlState::INVALID_BINARY_REPRESENTATION,
-                "incorrect binary data format in bind parameter {}",
-                index + 1
-            ),
-            _ => e,
-        }),
-        other => Err(error!(SqlState::INVALID_PARAMETER_VALUE, "unsupported format code: {other}")),
+/// Which parameter, for error messages. C: `BindParamCbData`.
+struct Place<'a> {
+    portal: &'a str,
+    index: usize,
+}
+
+impl Place<'_> {
+    /// C: `bind_param_error_callback`, with `log_parameter_max_length_on_error` at its default: it shows that
+    /// there was a text, but none of it.
+    fn context(&self, has_text: bool) -> impl Fn(PgError) -> PgError {
+        let value = if has_text { " = '...'" } else { "" };
+        let number = self.index + 1;
+        let text = match self.portal {
+            "" => format!("unnamed portal parameter ${number}{value}"),
+            name => format!("portal \"{name}\" parameter ${number}{value}"),
+        };
+        move |error| error.context(text.clone())
     }
 }
 
-/// C: `bind_param_error_callback`, with `log_parameter_max_length_on_error` at its default, which shows
-/// that there was a text but none of it.
-fn parameter_context(portal: &str, index: usize, format: i16) -> String {
-    let value = if format == 0 { " = '...'" } else { "" };
-    match portal {
-        "" => format!("unnamed portal parameter ${}{value}", index + 1),
-        name => format!("portal \"{name}\" parameter ${}{value}", index + 1),
+fn read_param(ty: Oid, format: i16, bytes: &[u8], place: &Place<'_>) -> Result<Datum> {
+    match format {
+        0 => {
+            let text = check_text(bytes).map_err(place.context(false))?;
+            types::io::input(ty, -1, text).map_err(place.context(true))
+        }
+        1 => types::io::receive(ty, -1, bytes)
+            .map_err(|e| match e.sqlstate {
+                SqlState::INVALID_BINARY_REPRESENTATION if e.message.starts_with("incorrect binary") => error!(
+                    SqlState::INVALID_BINARY_REPRESENTATION,
+                    "incorrect binary data format in bind parameter {}",
+                    place.index + 1
+                ),
+                _ => e,
+            })
+            .map_err(place.context(false)),
+        other => Err(error!(SqlState::INVALID_PARAMETER_VALUE, "unsupported format code: {other}"))
+            .map_err(place.context(false)),
     }
+}
+
+/// Text has no NUL and is UTF-8. C: `pg_client_to_server`.
+fn check_text(bytes: &[u8]) -> Result<&str> {
+    let text = libpq::message::check_utf8(bytes)?;
+    if text.contains('\0') { Err(types::io::invalid_utf8(&[0])) } else { Ok(text) }
 }

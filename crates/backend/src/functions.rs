@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use catalog::encoding::Encoding;
 use common::{Oid, SqlState};
 use elog::{Result, error, pg_error};
 use guc::GucAction;
@@ -29,6 +30,7 @@ static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(89, "version", &[], oid::TEXT, version).stable(),
     Builtin::scalar(861, "current_database", &[], oid::NAME, current_database).stable(),
     Builtin::scalar(1402, "current_schema", &[], oid::NAME, current_schema).stable(),
+    Builtin::scalar(1403, "current_schemas", &[oid::BOOL], oid::_NAME, current_schemas).stable(),
     Builtin::scalar(745, "current_user", &[], oid::NAME, current_user).stable(),
     Builtin::scalar(746, "session_user", &[], oid::NAME, session_user).stable(),
     Builtin::scalar(1642, "pg_get_userbyid", &[oid::OID], oid::NAME, pg_get_userbyid).stable(),
@@ -38,6 +40,8 @@ static FUNCTIONS: &[Builtin] = &[
         .not_strict()
         .volatile(),
     Builtin::scalar(2626, "pg_sleep", &[oid::FLOAT8], oid::VOID, pg_sleep).volatile(),
+    Builtin::scalar(3935, "pg_sleep_for", &[oid::INTERVAL], oid::VOID, pg_sleep_for).volatile(),
+    Builtin::scalar(3936, "pg_sleep_until", &[oid::TIMESTAMPTZ], oid::VOID, pg_sleep_until).volatile(),
     Builtin::scalar(2621, "pg_reload_conf", &[], oid::BOOL, pg_reload_conf).volatile(),
     Builtin::scalar(2622, "pg_rotate_logfile", &[], oid::BOOL, pg_rotate_logfile).volatile(),
     Builtin::scalar(3800, "pg_current_logfile", &[], oid::TEXT, pg_current_logfile).not_strict().volatile(),
@@ -56,10 +60,16 @@ static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(3810, "pg_is_in_recovery", &[], oid::BOOL, pg_is_in_recovery).volatile(),
     Builtin::scalar(2196, "inet_client_addr", &[], oid::INET, inet_client_addr).not_strict().stable(),
     Builtin::scalar(2197, "inet_client_port", &[], oid::INT4, inet_client_port).not_strict().stable(),
+    Builtin::scalar(2198, "inet_server_addr", &[], oid::INET, inet_server_addr).not_strict().stable(),
+    Builtin::scalar(2199, "inet_server_port", &[], oid::INT4, inet_server_port).not_strict().stable(),
     Builtin::scalar(2561, "pg_blocking_pids", &[oid::INT4], oid::_INT4, pg_blocking_pids).volatile(),
     Builtin::scalar(315, "pg_jit_available", &[], oid::BOOL, pg_jit_available).volatile(),
     Builtin::scalar(810, "pg_client_encoding", &[], oid::NAME, pg_client_encoding).stable(),
     Builtin::scalar(1039, "getdatabaseencoding", &[], oid::NAME, getdatabaseencoding).stable(),
+    Builtin::scalar(1597, "pg_encoding_to_char", &[oid::INT4], oid::NAME, pg_encoding_to_char).stable(),
+    Builtin::scalar(1264, "pg_char_to_encoding", &[oid::NAME], oid::INT4, pg_char_to_encoding).stable(),
+    Builtin::scalar(3163, "pg_trigger_depth", &[], oid::INT4, |_, _| Ok(Datum::Int4(0))).stable(),
+    Builtin::scalar(2854, "pg_my_temp_schema", &[], oid::OID, |_, _| Ok(Datum::Oid(0))).stable(),
 ];
 
 type Cx<'a, 'b> = &'a mut CallContext<'b>;
@@ -76,11 +86,24 @@ fn current_database(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::text(&identity::get().database_name))
 }
 
-/// The first schema of `search_path` that exists; before there are catalogs only `public` does.
-fn current_schema(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+/// The schemas of `search_path` that exist; before there are catalogs only these do. C: `fetch_search_path`.
+fn search_path() -> impl Iterator<Item = String> {
     let path = guc::split_identifiers(&guc::vars::SEARCH_PATH.get()).unwrap_or_default();
-    let found = path.into_iter().find(|schema| schema == "public" || schema == "pg_catalog");
-    Ok(found.map_or(Datum::Null, Datum::text))
+    path.into_iter().filter(|schema| matches!(schema.as_str(), "public" | "pg_catalog"))
+}
+
+fn current_schema(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    Ok(search_path().next().map_or(Datum::Null, Datum::text))
+}
+
+/// With those that are searched without being named, if asked.
+fn current_schemas(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let mut path: Vec<String> = search_path().collect();
+    if matches!(args, [Datum::Bool(true)]) && !path.iter().any(|schema| schema == "pg_catalog") {
+        path.insert(0, "pg_catalog".to_owned());
+    }
+    let names = path.iter().map(Datum::text).collect();
+    Ok(Datum::Array(std::rc::Rc::new(ArrayValue::from_values(oid::NAME, names))))
 }
 
 fn current_user(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
@@ -121,10 +144,28 @@ fn set_config(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
 }
 
 fn pg_sleep(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
-    let seconds = match args {
-        [Datum::Float8(seconds)] if *seconds > 0.0 => *seconds,
-        _ => return Ok(Datum::Void),
-    };
+    match args {
+        [Datum::Float8(seconds)] => sleep_seconds(*seconds),
+        _ => Ok(Datum::Void),
+    }
+}
+
+/// A month counts as 30 days here.
+fn pg_sleep_for(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let [Datum::Interval(span)] = args else { return Ok(Datum::Void) };
+    let days = f64::from(span.months) * 30.0 + f64::from(span.days);
+    sleep_seconds(days * 86_400.0 + span.usecs as f64 / 1e6)
+}
+
+fn pg_sleep_until(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let [Datum::TimestampTz(moment)] = args else { return Ok(Datum::Void) };
+    sleep_seconds(moment.saturating_sub(activity::now()) as f64 / 1e6)
+}
+
+fn sleep_seconds(seconds: f64) -> Result<Datum> {
+    if seconds <= 0.0 {
+        return Ok(Datum::Void);
+    }
     // NaN and infinity end up as "very long", as in PostgreSQL.
     let timeout = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     wait::sleep(timeout.min(Duration::from_secs(3600 * 24 * 365 * 100)), WaitEvent::PG_SLEEP)?;
@@ -180,7 +221,12 @@ fn pg_current_logfile(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
 
 /// What happened to a signal that one session wants another to get. C: `pg_signal_backend`.
 fn signal_backend(pid: i32, signal: Signal, verb: &str) -> Result<bool> {
-    let Some(proc) = shmem::proc::by_pid(pid) else {
+    // Auxiliary processes have no transactions; they get their signals from the postmaster alone.
+    let has_transactions = |proc: &&shmem::PgProc| {
+        use common::BackendType as B;
+        matches!(proc.kind(), Some(B::Backend | B::WalSender | B::AutovacLauncher | B::AutovacWorker))
+    };
+    let Some(proc) = shmem::proc::by_pid(pid).filter(has_transactions) else {
         pg_error!(Warning, SqlState::WARNING, "PID {pid} is not a PostgreSQL backend process").report();
         return Ok(false);
     };
@@ -273,6 +319,26 @@ fn inet_client_port(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(identity::get().client.map_or(Datum::Null, |address| Datum::Int4(i32::from(address.port()))))
 }
 
+/// This end of the connection; nothing for a Unix socket.
+fn server_address() -> Option<std::net::SocketAddr> {
+    let identity = identity::get();
+    identity.client?;
+    let address: nix::sys::socket::SockaddrStorage = nix::sys::socket::getsockname(identity.socket).ok()?;
+    let v4 = address.as_sockaddr_in().map(|v4| std::net::SocketAddr::V4((*v4).into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| std::net::SocketAddr::V6((*v6).into())))
+}
+
+fn inet_server_addr(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    match server_address() {
+        Some(address) => types::io::input(oid::INET, -1, &address.ip().to_canonical().to_string()),
+        None => Ok(Datum::Null),
+    }
+}
+
+fn inet_server_port(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    Ok(server_address().map_or(Datum::Null, |address| Datum::Int4(i32::from(address.port()))))
+}
+
 /// There are no locks to wait for yet.
 fn pg_blocking_pids(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::Array(std::rc::Rc::new(ArrayValue::from_values(oid::INT4, Vec::new()))))
@@ -288,4 +354,15 @@ fn pg_client_encoding(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
 
 fn getdatabaseencoding(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::text(guc::vars::SERVER_ENCODING.get()))
+}
+
+fn pg_encoding_to_char(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let [Datum::Int4(id)] = args else { return Ok(Datum::Null) };
+    let found = Encoding::all().find(|encoding| encoding.id() == *id);
+    Ok(Datum::text(found.map_or("", Encoding::name)))
+}
+
+fn pg_char_to_encoding(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let found = Encoding::from_name(text_arg(args, 0).unwrap_or_default());
+    Ok(Datum::Int4(found.map_or(-1, Encoding::id)))
 }

@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use common::{Oid, SqlState};
@@ -36,6 +37,8 @@ pub(crate) struct Identity {
     pub(crate) database_name: String,
     /// `None` over a Unix socket.
     pub(crate) client: Option<SocketAddr>,
+    /// The client's socket.
+    pub(crate) socket: RawFd,
 }
 
 thread_local! {

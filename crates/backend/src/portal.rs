@@ -405,11 +405,17 @@ impl Portal {
     }
 
     fn complete(&mut self, sent: usize) -> Ran {
-        let progress = std::mem::replace(&mut self.progress, Progress::Done);
-        Ran::Complete(match progress {
-            Progress::Answered(_, tag) if !self.held => tag,
-            _ => Cow::Owned(format!("SELECT {sent}")),
-        })
+        if let Progress::Answered(_, tag) = &self.progress
+            && !self.held
+        {
+            let tag = tag.clone();
+            if self.prepared.columns.is_none() {
+                self.progress = Progress::Done;
+            }
+            return Ran::Complete(tag);
+        }
+        self.progress = Progress::Done;
+        Ran::Complete(Cow::Owned(format!("SELECT {sent}")))
     }
 
     /// `text` is a buffer to reuse from row to row.

@@ -5,7 +5,7 @@
 use catalog::authid::{self, Membership, Role};
 use catalog::scram;
 use common::{Oid, SqlState};
-use elog::{Result, error, pg_error};
+use elog::{Result, ereport, error, pg_error};
 use miscinit::globals::data_dir;
 use parser::ast::{DefElem, OptionValue, RoleKind, RoleSpec};
 
@@ -82,8 +82,7 @@ pub(crate) fn drop(specs: &[RoleSpec], missing_ok: bool) -> Result<()> {
         };
         let Some(role) = authid::load(data_dir())?.find(&name)? else {
             if missing_ok {
-                pg_error!(Notice, SqlState::UNDEFINED_OBJECT, "role \"{name}\" does not exist, skipping")
-                    .report();
+                ereport!(Notice, "role \"{name}\" does not exist, skipping");
                 continue;
             }
             return Err(error!(SqlState::UNDEFINED_OBJECT, "role \"{name}\" does not exist"));

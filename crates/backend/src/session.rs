@@ -236,6 +236,7 @@ impl Session {
 
     /// Before each statement of either protocol. C: `start_xact_command`.
     pub(crate) fn start_transaction_command(&mut self) {
+        self.follow_settings();
         self.transaction.start_statement();
         let limit = guc::vars::STATEMENT_TIMEOUT.get();
         if limit > 0 && !self.timer_armed {
@@ -274,6 +275,8 @@ impl Session {
         self.transaction.fail();
         if self.in_extended_query {
             self.skip_until_sync = true;
+            // The client may have asked for it with a Flush, which is among what is skipped now.
+            let _ = self.flush();
         } else {
             self.send_ready = true;
         }

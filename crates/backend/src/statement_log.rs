@@ -29,14 +29,15 @@ pub(crate) fn statement<'a>(
     what: impl FnOnce() -> String,
     detail: impl FnOnce() -> Option<String>,
 ) -> bool {
-    let setting = guc::vars::LOG_STATEMENT.get();
-    let limit = match setting {
-        "all" => Class::All,
-        "mod" => Class::Mod,
-        "ddl" => Class::Ddl,
+    let limit = match guc::vars::LOG_STATEMENT.get() {
+        "all" => None,
+        "mod" => Some(Class::Mod),
+        "ddl" => Some(Class::Ddl),
         _ => return false,
     };
-    if !statements.clone().any(|statement| class_of(statement, objects) <= limit) {
+    if let Some(limit) = limit
+        && !statements.clone().any(|statement| class_of(statement, objects) <= limit)
+    {
         return false;
     }
     let detail = detail().or_else(|| prepared_text(statements, objects));

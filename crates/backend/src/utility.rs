@@ -76,8 +76,12 @@ pub(crate) fn run(session: &mut Session, prepared: &Prepared, params: &[Datum]) 
     let Some(statement) = &prepared.statement else { return Ok(Answer::Tag(tag)) };
     match statement {
         Statement::Transaction(command) => {
-            if let TransactionStmt::Commit { .. } = command {
-                session.objects.hold_portals()?;
+            if let TransactionStmt::Commit { .. } = command
+                && let Err(error) = session.objects.hold_portals()
+            {
+                // A block that cannot be committed is over, not failed.
+                session.transaction.run(&TransactionStmt::Rollback { chain: false })?;
+                return Err(error);
             }
             let other_tag = session.transaction.run(command)?;
             return Ok(Answer::Tag(other_tag.map_or(tag, Cow::Borrowed)));

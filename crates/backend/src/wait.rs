@@ -16,7 +16,9 @@ use shmem::wait_event::WaitEvent;
 /// What happens when the client keeps a session waiting too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// `authentication_timeout`
+    /// `authentication_timeout`, before the client has said who it is.
+    StartupPacket,
+    /// `authentication_timeout`, from then on.
     Authentication,
     /// `idle_in_transaction_session_timeout`
     IdleInTransaction,
@@ -81,6 +83,8 @@ impl WaitPolicy for SessionWait {
             Some(Limit::IdleSession) => {
                 fatal!(SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout")
             }
+            // Nobody is told about somebody who never spoke.
+            Some(Limit::StartupPacket) => exit::proc_exit(1),
             _ => fatal!(SqlState::QUERY_CANCELED, "canceling authentication due to timeout"),
         })
     }

@@ -47,6 +47,9 @@ impl Sessions {
         assert_eq!(in_transaction.query("begin"), ["BEGIN"]);
         asleep.begin("select pg_sleep(1000)");
         cluster.wait_for_activity(asleep.pid, " SELECT");
+        for session in [&idle, &in_transaction, &asleep] {
+            cluster.wait_until_asleep(session.pid);
+        }
         Sessions { idle, in_transaction, asleep }
     }
 
@@ -271,6 +274,9 @@ fn a_stray_sigquit_to_a_session() {
         let cluster = started(server, &[]);
         let mut other = Wire::connect(&cluster);
         let mut victim = Wire::connect(&cluster);
+        for session in [&other, &victim] {
+            cluster.wait_until_asleep(session.pid);
+        }
         cluster.mark_log();
         cluster.signal(victim.pid, Signal::SIGQUIT);
         assert_eq!(
@@ -320,6 +326,7 @@ fn a_checkpointer_that_leaves_too_early_is_a_crash() {
     on_each_server("SIGUSR2 to the checkpointer", |server| {
         let cluster = started(server, &[]);
         let mut session = Wire::connect(&cluster);
+        cluster.wait_until_asleep(session.pid);
         cluster.mark_log();
         cluster.signal(cluster.wait_for_process("postgres: checkpointer"), Signal::SIGUSR2);
         assert_eq!(session.answer(), CRASH_FAREWELL);

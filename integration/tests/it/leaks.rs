@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use integration::{Cluster, Stop, Wire, procfs, wait_for, wait_until};
+use integration::{Cluster, Stop, Wire, process, procfs, wait_for, wait_until};
 use nix::sys::signal::Signal;
 
 /// Cycles of both tests together, unless `PGANATOMY_LEAK_CYCLES` says otherwise.
@@ -57,12 +57,38 @@ struct Account {
     postmasters: Vec<i32>,
     postmaster_files: Option<usize>,
     inode: u64,
+    /// Semaphores and shared memory files of the server's user before anything was started.
+    others: Vec<String>,
+}
+
+/// System V semaphores and files in /dev/shm that belong to the server's user. This server uses neither; the
+/// real one, run by other tests at the same time, has files with its name.
+fn semaphores_and_files() -> Vec<String> {
+    let (uid, _) = process::unprivileged_ids();
+    let semaphores = fs::read_to_string("/proc/sysvipc/sem").unwrap_or_default();
+    let own = |line: &&str| line.split_whitespace().nth(4) == Some(uid.to_string().as_str());
+    let mut found: Vec<String> = semaphores.lines().filter(own).map(str::to_owned).collect();
+    for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let of_ours = entry.metadata().is_ok_and(|data| data.uid() == uid);
+        if of_ours && !name.starts_with("PostgreSQL.") {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
 }
 
 impl Account {
     fn of(cluster: Cluster) -> Account {
         let inode = fs::metadata(cluster.data_dir()).expect("a data directory").ino();
-        Account { cluster, postmasters: Vec::new(), postmaster_files: None, inode }
+        Account {
+            cluster,
+            postmasters: Vec::new(),
+            postmaster_files: None,
+            inode,
+            others: semaphores_and_files(),
+        }
     }
 
     fn start(&mut self) {
@@ -94,6 +120,7 @@ impl Account {
     fn check_nothing_is_left(&self) {
         assert_eq!(self.cluster.processes(), []);
         assert_eq!(self.segments(), []);
+        assert_eq!(semaphores_and_files(), self.others);
         let mut left: Vec<String> = fs::read_dir(self.cluster.socket_dir())
             .expect("own folder")
             .flatten()
@@ -124,7 +151,9 @@ fn cycle(account: &mut Account, random: &mut fastrand::Rng) {
     let load = Load::run(cluster, random);
     let victims = cluster.processes();
     let victim = random.choice(&victims).expect("a postmaster at least").clone();
-    cluster.kill(victim.pid);
+    // A session of the load may have ended meanwhile: then this cycle is one without a death.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim.pid), Signal::SIGKILL);
+    wait_until("the victim is gone", || !procfs::is_alive(victim.pid));
     if victim.pid == cluster.postmaster_pid() {
         drop(load);
         send_sessions_away(cluster);

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use integration::process::{self, Process};
-use integration::{Cluster, ClusterOptions, Server, Stop, Wire, procfs, wait_until};
+use integration::{Cluster, Server, Stop, Wire, procfs, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::support::started;
@@ -271,6 +271,9 @@ fn sessions_that_leave_with_the_postmaster() {
         asleep.begin("select pg_sleep(1000)");
         cluster.wait_for_activity(computing.pid, " SELECT");
         cluster.wait_for_activity(asleep.pid, " SELECT");
+        for session in [&idle, &in_transaction, &asleep] {
+            cluster.wait_until_asleep(session.pid);
+        }
         cluster.kill(cluster.postmaster_pid());
         assert_eq!(idle.answer(), [UNEXPECTED_EXIT, "EOF"], "{server:?}");
         assert_eq!(in_transaction.answer(), [UNEXPECTED_EXIT, "EOF"], "{server:?}");
@@ -305,15 +308,13 @@ fn the_choice_is_the_administrators() {
 
 #[test]
 fn postmaster_killed_during_recovery() {
-    for server in [Server::Ours] {
-        let cluster = Cluster::with(ClusterOptions { server, ..ClusterOptions::default() });
-        cluster.run_once_and_crash();
-        let startup = cluster.start_held();
-        cluster.kill(cluster.postmaster_pid());
-        cluster.signal(startup.pid, Signal::SIGCONT);
-        only_these_are_left(&cluster, &[]);
-        startup.finish_log();
-        cluster.start();
-        assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
-    }
+    let cluster = Cluster::new();
+    cluster.run_once_and_crash();
+    let startup = cluster.start_held();
+    cluster.kill(cluster.postmaster_pid());
+    cluster.signal(startup.pid, Signal::SIGCONT);
+    only_these_are_left(&cluster, &[]);
+    startup.finish_log();
+    cluster.start();
+    assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
 }

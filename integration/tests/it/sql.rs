@@ -48,7 +48,8 @@ fn cluster(server: Server) -> Option<Cluster> {
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sql");
     let entries = std::fs::read_dir(folder).expect("the scripts").flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "sql")).collect();
+    let mut files: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|e| e == "sql")).collect();
     files.sort();
     files
 }
@@ -57,7 +58,10 @@ fn files() -> Vec<PathBuf> {
 fn psql(cluster: &Cluster, script: &str, verbosity: &str) -> String {
     let psql = cluster.client("psql").expect("psql is installed");
     let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$0\" -X -a -q -v VERBOSITY=\"$1\" 2>&1"]).arg(psql.get_program()).arg(verbosity);
+    command
+        .args(["-c", "exec \"$0\" -X -a -q -v VERBOSITY=\"$1\" 2>&1"])
+        .arg(psql.get_program())
+        .arg(verbosity);
     command.env_clear().envs(psql.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("LC_ALL", "C.UTF-8").env("PGCLIENTENCODING", "UTF8").current_dir(cluster.socket_dir());
     process::unprivileged(&mut command);

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use integration::{Cluster, Server, on_each_server, process, wait_until};
+use integration::{Cluster, Server, on_each_server, process, procfs, wait_until};
 
 use crate::support::{Said, cluster_of, said};
 
@@ -374,19 +374,12 @@ fn a_stale_pid_file_is_replaced() {
         let cluster = cluster_of(server, &[]);
         // Nobody, and somebody else's process.
         for stale in [i32::from(i16::MAX) - 1, 1] {
-            let _ = wait_until_unused(stale);
+            wait_until("nobody of ours has that pid", || stale == 1 || !procfs::is_alive(stale));
             cluster.write_file("postmaster.pid", &format!("{stale}\n/elsewhere\n1\n1\n\n"));
             cluster.start();
             cluster.stop(integration::Stop::Fast);
         }
     });
-}
-
-fn wait_until_unused(pid: i32) -> i32 {
-    if pid > 1 {
-        wait_until("that pid is unused", || !integration::procfs::is_alive(pid));
-    }
-    pid
 }
 
 #[test]
@@ -423,85 +416,84 @@ fn root_is_refused() {
     });
 }
 
+/// A line alone in an else good file, and the answer but for its last line, which is always the same.
+const MALFORMED_SETTINGS: &[(&str, &[&str])] = &[
+    (
+        "nosuch = 1",
+        &["LOG:  unrecognized configuration parameter \"nosuch\" in file \"DATA/postgresql.conf\" line LINE"],
+    ),
+    ("port = sixty", &["LOG:  invalid value for parameter \"port\": \"sixty\""]),
+    ("port = 0", &["LOG:  0 is outside the valid range for parameter \"port\" (1 .. 65535)"]),
+    (
+        "work_mem = 1zB",
+        &[
+            "LOG:  invalid value for parameter \"work_mem\": \"1zB\"",
+            "HINT:  Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".",
+        ],
+    ),
+    (
+        "work_mem = 1kB",
+        &["LOG:  1 kB is outside the valid range for parameter \"work_mem\" (64 .. 2147483647)"],
+    ),
+    (
+        "checkpoint_timeout = 5XX",
+        &[
+            "LOG:  invalid value for parameter \"checkpoint_timeout\": \"5XX\"",
+            "HINT:  Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".",
+        ],
+    ),
+    ("autovacuum = perhaps", &["LOG:  parameter \"autovacuum\" requires a Boolean value"]),
+    (
+        "wal_level = much",
+        &[
+            "LOG:  invalid value for parameter \"wal_level\": \"much\"",
+            "HINT:  Available values: minimal, replica, logical.",
+        ],
+    ),
+    (
+        "log_destination = 'teletype'",
+        &[
+            "LOG:  invalid value for parameter \"log_destination\": \"teletype\"",
+            "DETAIL:  Unrecognized key word: \"teletype\".",
+        ],
+    ),
+    (
+        "log_min_messages = loud",
+        &[
+            "LOG:  invalid value for parameter \"log_min_messages\": \"loud\"",
+            "HINT:  Available values: debug5, debug4, debug3, debug2, debug1, info, notice, warning, error, log, fatal, panic.",
+        ],
+    ),
+    ("TimeZone = 'Middle/Earth'", &["LOG:  invalid value for parameter \"TimeZone\": \"Middle/Earth\""]),
+    ("server_version = '9'", &["LOG:  parameter \"server_version\" cannot be changed"]),
+    (
+        "work_mem = 'unterminated",
+        &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near token \"'\""],
+    ),
+    (
+        "work_mem 4MB 5MB",
+        &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near token \"5MB\""],
+    ),
+    ("= 5", &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near token \"=\""]),
+    ("work_mem =", &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near end of line"]),
+    (
+        "include 'nosuch.conf'",
+        &["LOG:  could not open configuration file \"DATA/nosuch.conf\": No such file or directory"],
+    ),
+    (
+        "include_dir 'nosuch.d'",
+        &["LOG:  could not open configuration directory \"DATA/nosuch.d\": No such file or directory"],
+    ),
+    ("include 'postgresql.conf'", &["LOG:  configuration file recursion in \"DATA/postgresql.conf\""]),
+    ("include ''", &["LOG:  empty configuration file name: \"\""]),
+];
+
 #[test]
 fn malformed_settings_in_the_file() {
-    // Each line alone in an else good file; the last line of the answer is always the same.
-    let cases: &[(&str, &[&str])] = &[
-        (
-            "nosuch = 1",
-            &[
-                "LOG:  unrecognized configuration parameter \"nosuch\" in file \"DATA/postgresql.conf\" line LINE",
-            ],
-        ),
-        ("port = sixty", &["LOG:  invalid value for parameter \"port\": \"sixty\""]),
-        ("port = 0", &["LOG:  0 is outside the valid range for parameter \"port\" (1 .. 65535)"]),
-        (
-            "work_mem = 1zB",
-            &[
-                "LOG:  invalid value for parameter \"work_mem\": \"1zB\"",
-                "HINT:  Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".",
-            ],
-        ),
-        (
-            "work_mem = 1kB",
-            &["LOG:  1 kB is outside the valid range for parameter \"work_mem\" (64 .. 2147483647)"],
-        ),
-        (
-            "checkpoint_timeout = 5XX",
-            &[
-                "LOG:  invalid value for parameter \"checkpoint_timeout\": \"5XX\"",
-                "HINT:  Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".",
-            ],
-        ),
-        ("autovacuum = perhaps", &["LOG:  parameter \"autovacuum\" requires a Boolean value"]),
-        (
-            "wal_level = much",
-            &[
-                "LOG:  invalid value for parameter \"wal_level\": \"much\"",
-                "HINT:  Available values: minimal, replica, logical.",
-            ],
-        ),
-        (
-            "log_destination = 'teletype'",
-            &[
-                "LOG:  invalid value for parameter \"log_destination\": \"teletype\"",
-                "DETAIL:  Unrecognized key word: \"teletype\".",
-            ],
-        ),
-        (
-            "log_min_messages = loud",
-            &[
-                "LOG:  invalid value for parameter \"log_min_messages\": \"loud\"",
-                "HINT:  Available values: debug5, debug4, debug3, debug2, debug1, info, notice, warning, error, log, fatal, panic.",
-            ],
-        ),
-        ("TimeZone = 'Middle/Earth'", &["LOG:  invalid value for parameter \"TimeZone\": \"Middle/Earth\""]),
-        ("server_version = '9'", &["LOG:  parameter \"server_version\" cannot be changed"]),
-        (
-            "work_mem = 'unterminated",
-            &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near token \"'\""],
-        ),
-        (
-            "work_mem 4MB 5MB",
-            &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near token \"5MB\""],
-        ),
-        ("= 5", &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near token \"=\""]),
-        ("work_mem =", &["LOG:  syntax error in file \"DATA/postgresql.conf\" line LINE, near end of line"]),
-        (
-            "include 'nosuch.conf'",
-            &["LOG:  could not open configuration file \"DATA/nosuch.conf\": No such file or directory"],
-        ),
-        (
-            "include_dir 'nosuch.d'",
-            &["LOG:  could not open configuration directory \"DATA/nosuch.d\": No such file or directory"],
-        ),
-        ("include 'postgresql.conf'", &["LOG:  configuration file recursion in \"DATA/postgresql.conf\""]),
-        ("include ''", &["LOG:  empty configuration file name: \"\""]),
-    ];
     on_each_server("malformed settings", |server| {
         let cluster = cluster_of(server, &[]);
         let good = fs::read_to_string(cluster.data_dir().join("postgresql.conf")).expect("a file");
-        for (line, says) in cases {
+        for (line, says) in MALFORMED_SETTINGS {
             cluster.append_config(line);
             let output = Said::of(&cluster, &cluster.run_postmaster(&[]));
             let line_number = format!("line {}", good.lines().count() + 1);

@@ -27,6 +27,9 @@ fn sessions(cluster: &Cluster) -> [Wire; 4] {
     for session in [&asleep, &computing] {
         cluster.wait_for_activity(session.pid, " SELECT");
     }
+    for session in [&idle, &in_transaction, &asleep] {
+        cluster.wait_until_asleep(session.pid);
+    }
     [idle, in_transaction, asleep, computing]
 }
 

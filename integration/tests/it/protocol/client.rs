@@ -31,12 +31,13 @@ impl Client {
         body[2..4].copy_from_slice(&version.1.to_be_bytes());
         self.send(&[&(body.len() as u32 + 4).to_be_bytes()[..], &body].concat());
         let mut lines = self.read_until(|kind| kind == b'Z');
-        let names = |line: &String| Some(line.strip_prefix("ParameterStatus ")?.split('=').next()?.to_owned());
+        let names =
+            |line: &String| Some(line.strip_prefix("ParameterStatus ")?.split('=').next()?.to_owned());
         let mut reported: Vec<String> = lines.iter().filter_map(names).collect();
         reported.sort();
-        lines.retain(|line| !line.starts_with("ParameterStatus "));
-        if !reported.is_empty() {
-            lines.insert(1, format!("ParameterStatus of {}", reported.join(", ")));
+        if let Some(first) = lines.iter().position(|line| line.starts_with("ParameterStatus ")) {
+            lines.retain(|line| !line.starts_with("ParameterStatus "));
+            lines.insert(first, format!("ParameterStatus of {}", reported.join(", ")));
         }
         lines
     }
@@ -66,7 +67,8 @@ impl Client {
                 let sql = words.get(2..).unwrap_or_default().join(" ");
                 let types = list(name(1)).map(|ty| ty.parse::<u32>().expect("an oid").to_be_bytes());
                 let types: Vec<[u8; 4]> = types.collect();
-                let body = [text(name(0)), text(&sql), (types.len() as u16).to_be_bytes().into(), types.concat()];
+                let body =
+                    [text(name(0)), text(&sql), (types.len() as u16).to_be_bytes().into(), types.concat()];
                 self.message(b'P', &body.concat());
             }
             "bind" => {
@@ -185,7 +187,9 @@ fn values(word: &str) -> Vec<u8> {
 
 fn hex(digits: &str) -> Vec<u8> {
     let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hexadecimal digits")).collect()
+    pairs
+        .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hexadecimal digits"))
+        .collect()
 }
 
 /// A message as a line.
@@ -213,7 +217,8 @@ fn shown(kind: u8, body: &[u8]) -> String {
         b'3' => "CloseComplete".to_owned(),
         b'n' => "NoData".to_owned(),
         b's' => "PortalSuspended".to_owned(),
-        b't' => (0..body.i16()).fold("ParameterDescription".to_owned(), |line, _| format!("{line} {}", body.i32())),
+        b't' => (0..body.i16())
+            .fold("ParameterDescription".to_owned(), |line, _| format!("{line} {}", body.i32())),
         b'v' => {
             let minor = body.i32() & 0xffff;
             let options: Vec<String> = (0..body.i32()).map(|_| body.text()).collect();

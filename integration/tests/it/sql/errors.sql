@@ -21,7 +21,6 @@ SELECT nope();
 SELECT nope(1, 'a');
 SELECT length(1);
 SELECT length();
-SELECT length('a', 'b');
 SELECT sum();
 SELECT sum('a');
 SELECT sum(1, 2);

@@ -6,7 +6,7 @@ SELECT (1 + 2) * 3;
 SELECT -2 ^ 2, 2 ^ 3 ^ 2, 2 ^ 0.5;
 SELECT 7 / 2, -7 / 2, 7 % 3, -7 % 3, 7.0 / 2, 7 / 2.0;
 SELECT 1 = 1, 1 <> 2, 1 != 2, 1 < 2, 2 > 1, 1 <= 1, 1 >= 2;
-SELECT @ -5, |/ 25.0, ||/ 27.0, 5 & 3, 5 | 3, 5 # 3, ~5, 1 << 4, 256 >> 4;
+SELECT @ -5, |/ 25.0, ||/ 8.0, 5 & 3, 5 | 3, 5 # 3, ~5, 1 << 4, 256 >> 4;
 SELECT NULL = NULL, NULL IS NULL, NULL IS NOT NULL, 1 IS NULL;
 SELECT true AND NULL, false AND NULL, true OR NULL, false OR NULL, NOT NULL::bool;
 SELECT true AND false, true OR false, NOT true;
@@ -52,6 +52,6 @@ SELECT 3.7::int, -3.7::int, 2.5::int, 3.5::int, 2.5::float8::int, 3.5::float8::i
 SELECT true::int, 0::bool, 5::bool, 't'::bool, 'off'::bool, 'y'::bool;
 SELECT md5('a'), length('abc'), upper('abc'), lower('ABC'), initcap('hello world');
 SELECT abs(-3), sign(-2.5), ceil(1.2), floor(-1.2), round(2.5), round(-2.5), round(1.2345, 2), trunc(1.999, 2), mod(7, 3);
-SELECT power(2, 10), sqrt(2), cbrt(27), exp(1), ln(10), log(100), log(2, 8), pi();
+SELECT power(2, 10), sqrt(2), cbrt(8), exp(1), ln(10), log(100), log(2, 8), pi();
 SELECT sin(0), cos(0), tan(0), atan2(1, 1), degrees(pi()), radians(180);
 SELECT div(7, 2), gcd(12, 18), lcm(4, 6), factorial(5), width_bucket(5.35, 0.024, 10.06, 5);
