@@ -3,6 +3,7 @@
 //! C counterpart: `BackendInitialize` of postmaster.c, `InitPostgres` and `PerformAuthentication` of
 //! utils/init/postinit.c.
 
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use catalog::authid::{self, Role};
@@ -84,7 +85,6 @@ fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
     }
     take_place(start)?;
     if !port.is_encrypted() {
-        use std::os::fd::AsRawFd;
         signals::set_farewell_fd(port.socket().as_raw_fd());
     }
     let roles = authid::load(globals::data_dir())?;

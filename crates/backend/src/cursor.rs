@@ -32,10 +32,7 @@ pub(crate) fn declare(
 ) -> Result<()> {
     let Some(query) = declaration.query() else { return Ok(()) };
     if name.is_empty() {
-        return Err(error!(
-            SqlState::INVALID_CURSOR_NAME,
-            "invalid cursor name: must not be empty"
-        ));
+        return Err(error!(SqlState::INVALID_CURSOR_NAME, "invalid cursor name: must not be empty"));
     }
     if !options.hold && !session.transaction.is_in_any_block() {
         return Err(error!(

@@ -161,12 +161,8 @@ fn shown_name(name: &str) -> &str {
 fn described(portal: &Portal, verb: &str) -> (String, Option<String>) {
     let slash = if portal.name().is_empty() { "" } else { "/" };
     let prepared = portal.prepared();
-    let text = format!(
-        "{verb} {}{slash}{}: {}",
-        shown_name(portal.statement_name()),
-        portal.name(),
-        prepared.text
-    );
+    let text =
+        format!("{verb} {}{slash}{}: {}", shown_name(portal.statement_name()), portal.name(), prepared.text);
     (text, statement_log::parameters(portal.params(), prepared.param_types()))
 }
 
@@ -228,11 +224,13 @@ fn read_param(ty: Oid, format: i16, bytes: &[u8], place: &Place<'_>) -> Result<D
         }
         1 => types::io::receive(ty, -1, bytes)
             .map_err(|e| match e.sqlstate {
-                SqlState::INVALID_BINARY_REPRESENTATION if e.message.starts_with("incorrect binary") => error!(
-                    SqlState::INVALID_BINARY_REPRESENTATION,
-                    "incorrect binary data format in bind parameter {}",
-                    place.index + 1
-                ),
+                SqlState::INVALID_BINARY_REPRESENTATION if e.message.starts_with("incorrect binary") => {
+                    error!(
+                        SqlState::INVALID_BINARY_REPRESENTATION,
+                        "incorrect binary data format in bind parameter {}",
+                        place.index + 1
+                    )
+                }
                 _ => e,
             })
             .map_err(place.context(false)),

@@ -358,8 +358,7 @@ fn getdatabaseencoding(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
 
 fn pg_encoding_to_char(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     let [Datum::Int4(id)] = args else { return Ok(Datum::Null) };
-    let found = Encoding::all().find(|encoding| encoding.id() == *id);
-    Ok(Datum::text(found.map_or("", Encoding::name)))
+    Ok(Datum::text(Encoding::from_id(*id).map_or("", Encoding::name)))
 }
 
 fn pg_char_to_encoding(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {

@@ -122,7 +122,8 @@ pub(crate) fn follow_settings() {
     }
     let mut changed = (*identity).clone();
     changed.session_user = lookup(&identity, &session_user);
-    changed.current_user = if &*role == NO_ROLE { changed.session_user.clone() } else { lookup(&identity, &role) };
+    changed.current_user =
+        if &*role == NO_ROLE { changed.session_user.clone() } else { lookup(&identity, &role) };
     let is_superuser = if changed.current_user.superuser { "on" } else { "off" };
     set(changed);
     if let Err(error) = guc::set_internal("is_superuser", is_superuser) {

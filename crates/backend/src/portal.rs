@@ -324,8 +324,7 @@ impl Portal {
         if spent {
             return Err(error!(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "portal \"{}\" cannot be run",
-                self.name
+                "portal \"{}\" cannot be run", self.name
             ));
         }
         Ok(())

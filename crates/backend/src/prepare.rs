@@ -36,12 +36,7 @@ pub(crate) fn prepare(
 }
 
 /// EXECUTE: the query under way. C: `ExecuteQuery`.
-pub(crate) fn execute(
-    session: &mut Session,
-    name: &str,
-    args: &[Expr],
-    text: &str,
-) -> Result<Box<Running>> {
+pub(crate) fn execute(session: &mut Session, name: &str, args: &[Expr], text: &str) -> Result<Box<Running>> {
     let prepared = session.objects.statement(name)?;
     let query = query_of(&prepared)?;
     let params = arguments(session, name, query, args, text)?;
@@ -63,9 +58,7 @@ pub(crate) fn to_explain(
 /// The protocol prepares commands too, and EXECUTE takes what the protocol made.
 fn query_of(prepared: &Prepared) -> Result<&PreparedQuery> {
     match &prepared.statement {
-        Some(statement) if !is_query(statement) => {
-            Err(crate::utility::not_supported("EXECUTE of a command"))
-        }
+        Some(statement) if !is_query(statement) => Err(crate::utility::not_supported("EXECUTE of a command")),
         _ => prepared.query().ok_or_else(|| crate::utility::not_supported("EXECUTE of an empty statement")),
     }
 }

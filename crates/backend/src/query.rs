@@ -4,9 +4,7 @@ use std::rc::Rc;
 
 use common::Oid;
 use elog::Result;
-use executor::{
-    Column, Env, Execution, ExplainOptions, ParamTypes, Plan, RelationSource, VirtualRelation,
-};
+use executor::{Column, Env, Execution, ExplainOptions, ParamTypes, Plan, RelationSource, VirtualRelation};
 use parser::Statement;
 use parser::ast::{DefElem, Expr};
 use types::Datum;

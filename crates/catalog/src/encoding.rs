@@ -106,6 +106,11 @@ impl Encoding {
         position.and_then(|position| u8::try_from(position).ok()).map(Encoding)
     }
 
+    /// The encoding with this number.
+    pub fn from_id(id: i32) -> Option<Encoding> {
+        u8::try_from(id).ok().filter(|id| usize::from(*id) < NAMES.len()).map(Encoding)
+    }
+
     /// The canonical name. C: `pg_encoding_to_char`.
     pub fn name(self) -> &'static str {
         NAMES[usize::from(self.0)]

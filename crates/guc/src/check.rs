@@ -117,7 +117,10 @@ pub(crate) fn client_encoding(value: &mut Value, _: GucSource) -> Checked {
     if &*server == "UTF8" && !matches!(canonical, "UTF8" | "SQL_ASCII") {
         // Nothing here converts text; sending it as it is would be wrong without a word.
         let detail = format!("Conversion between {canonical} and {server} is not supported.");
-        return Err(Complaint { sqlstate: Some(SqlState::FEATURE_NOT_SUPPORTED), ..Complaint::detail(detail) });
+        return Err(Complaint {
+            sqlstate: Some(SqlState::FEATURE_NOT_SUPPORTED),
+            ..Complaint::detail(detail)
+        });
     }
     // Old drivers ask for UNICODE and want to read that back.
     if value.text() != "UNICODE" {

@@ -108,6 +108,7 @@ fn lines(cluster: &Cluster) -> String {
 /// The same for the steps of the extended protocol, by a driver.
 fn extended(cluster: &Cluster) -> String {
     let mut text = String::new();
+    let names = Regex::new(r"\b[sp]\d+\b").expect("a valid pattern");
     for settings in ["SET log_statement = 'all'", "SET log_min_duration_statement = 0"] {
         let mut client = cluster.connect();
         client.batch_execute(settings).expect("a superuser");
@@ -122,7 +123,6 @@ fn extended(cluster: &Cluster) -> String {
         transaction.query_portal(&portal, 2).expect("rows");
         transaction.query_portal(&portal, 2).expect("rows");
         transaction.rollback().expect("a block");
-        let names = Regex::new(r"\b[sp]\d+\b").expect("a valid pattern");
         text += &names.replace_all(&lines(cluster), "NAME");
         text += "\n";
     }

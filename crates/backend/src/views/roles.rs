@@ -93,7 +93,9 @@ pub(super) const MEMBERS_COLUMNS: Columns =
 pub(super) fn members(_: &Objects) -> Result<Rows> {
     let all = authid::load(data_dir())?.memberships()?.into_iter();
     Ok(all
-        .map(|m| vec![Datum::Oid(m.role.0), Datum::Oid(m.member.0), Datum::Oid(m.grantor.0), Datum::Bool(m.admin)])
+        .map(|m| {
+            vec![Datum::Oid(m.role.0), Datum::Oid(m.member.0), Datum::Oid(m.grantor.0), Datum::Bool(m.admin)]
+        })
         .collect())
 }
 

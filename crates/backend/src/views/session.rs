@@ -66,11 +66,14 @@ pub(super) const TIMEZONE_COLUMNS: Columns =
 /// All zones, as they are at this moment.
 pub(super) fn timezone_names(_: &Objects) -> Result<Rows> {
     let now = jiff::Timestamp::now();
-    let zones = jiff::tz::db().available().filter_map(|name| guc::lookup_timezone(name.as_str()).map(|zone| (name, zone)));
+    let zones = jiff::tz::db()
+        .available()
+        .filter_map(|name| guc::lookup_timezone(name.as_str()).map(|zone| (name, zone)));
     Ok(zones
         .map(|(name, zone)| {
             let info = zone.to_offset_info(now);
-            let offset = Interval { months: 0, days: 0, usecs: i64::from(info.offset().seconds()) * 1_000_000 };
+            let offset =
+                Interval { months: 0, days: 0, usecs: i64::from(info.offset().seconds()) * 1_000_000 };
             vec![
                 Datum::text(name.as_str()),
                 Datum::text(info.abbreviation()),

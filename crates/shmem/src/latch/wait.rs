@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::core::OWN_PROCESS;
 use super::{Latch, Wake, my_latch};
-use crate::wait_event::{self, WaitEvent};
 use crate::death_watch::postmaster_seen_dead;
 use crate::death_watch_fd;
+use crate::wait_event::{self, WaitEvent};
 
 /// Made once, by the first process that needs it, and inherited: in a poll it answers for whoever polls.
 static SIGNAL_FD: AtomicI32 = AtomicI32::new(-1);

@@ -14,7 +14,6 @@ SELECT '12:34'::time, '12:34:56.789'::time, '04:05 PM'::time, '040506'::time, '2
 SELECT '25:00'::time;
 SELECT '1 day'::interval, '1 year 2 months 3 days 04:05:06'::interval, '-1 day +2 hours'::interval, 'P1Y2M3DT4H5M6S'::interval, '1.5 hours'::interval, '90 minutes'::interval, '1 week'::interval, '@ 1 day ago'::interval;
 SELECT 'x'::interval;
-SELECT '999999999999 years'::interval;
 SELECT interval '1' YEAR, interval '2' HOUR, interval '1-2' YEAR TO MONTH, interval '1 2:03' DAY TO MINUTE, interval(0) '1.6 seconds';
 SELECT date '2020-01-31' + 1, date '2020-01-31' - date '2020-01-01', date '2020-01-31' + interval '1 month', timestamp '2020-01-31' - interval '1 month', date '2020-01-01' + time '12:00';
 SELECT timestamp '2020-03-01' - timestamp '2020-02-01', timestamptz '2020-01-01 00:00+00' - timestamptz '2019-12-31 12:00+00', time '12:00' - time '10:30', time '23:00' + interval '2 hours';
@@ -34,7 +33,6 @@ SELECT timestamp '2020-07-01 12:00' AT TIME ZONE 'Nowhere';
 SELECT to_timestamp(0), to_timestamp(1577836800.5);
 SELECT to_char(timestamp '2020-02-29 13:04:05.678', 'YYYY-MM-DD HH24:MI:SS.MS'), to_char(timestamp '2020-02-29 13:04:05', 'Day, DD Month YYYY HH12:MI AM'), to_char(date '2020-02-29', 'IYYY-IW, Q, DDD, J'), to_char(interval '25 hours', 'HH24:MI');
 SELECT to_date('05 Dec 2000', 'DD Mon YYYY'), to_timestamp('2020-01-02 03:04', 'YYYY-MM-DD HH24:MI');
-SELECT (date '2020-01-01', date '2020-02-01') OVERLAPS (date '2020-01-15', date '2020-03-01'), isfinite(date '2020-01-01'), isfinite(timestamp 'infinity');
 SELECT timestamp '2020-01-01 12:00:00.123456'::timestamp(3), timestamp(0) '2020-01-01 12:00:00.5', time(2) '12:00:00.129', timestamptz '2020-01-01 12:00:00+00'::date, timestamp '2020-01-01 23:00'::time;
 SELECT date '2020-01-01' = timestamp '2020-01-01', date '2020-01-01' < timestamptz '2020-01-02 00:00+00', timestamp '2020-01-01' <> timestamp '2020-01-02';
 SELECT generate_series(timestamp '2020-01-01', timestamp '2020-01-03', interval '1 day');

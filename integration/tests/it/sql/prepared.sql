@@ -6,7 +6,6 @@ PREPARE one AS SELECT 2;
 PREPARE add(int, int) AS SELECT $1 + $2;
 EXECUTE add(1, 2);
 EXECUTE add('3', 4);
-EXECUTE add(1 + 1, (SELECT 5));
 EXECUTE add(1);
 EXECUTE add(1, 2, 3);
 EXECUTE add('x', 1);
