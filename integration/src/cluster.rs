@@ -167,10 +167,13 @@ impl Cluster {
     /// Writes a file in the data directory, owned by the server's user.
     pub fn write_file(&self, file: &str, text: &str) {
         let path = self.data_dir().join(file);
-        fs::write(&path, text).expect("a writable data directory");
+        // Under another name first: a server that is reading the file sees the old one or the new one, whole.
+        let fresh = self.data_dir().join(format!("{file}.fresh"));
+        fs::write(&fresh, text).expect("a writable data directory");
         let (uid, gid) = unprivileged_ids();
-        chown(&path, Some(uid), Some(gid)).expect("own file");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("own file");
+        chown(&fresh, Some(uid), Some(gid)).expect("own file");
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).expect("own file");
+        common::file::rename(&fresh, &path).expect("own file");
     }
 
     /// A command for one of the server's programs, to be run as the unprivileged user, with an environment
