@@ -81,16 +81,30 @@ pub fn for_everybody(built: &Path) -> PathBuf {
     if is_reachable(built) {
         return built.to_owned();
     }
-    let name = built.display().to_string().replace('/', "-");
-    let copies = Path::new("/tmp/pganatomy-programs").join(name.trim_start_matches('-'));
-    fs::create_dir_all(&copies).expect("room in /tmp");
     for program in ["postgres", "initdb", "pg_ctl"] {
-        // By another name first: a test beside us may be running the one that is there.
-        let fresh = copies.join(format!("{program}.{}", std::process::id()));
-        fs::copy(built.join(program), &fresh).expect("a program to copy");
-        common::file::rename(&fresh, &copies.join(program)).expect("a folder of our own");
+        program_for_everybody(&built.join(program));
     }
-    copies
+    copies_of(built)
+}
+
+/// The same for a single program.
+pub fn program_for_everybody(program: &Path) -> PathBuf {
+    let (Some(dir), Some(name)) = (program.parent(), program.file_name()) else { return program.to_owned() };
+    if is_reachable(dir) {
+        return program.to_owned();
+    }
+    let copies = copies_of(dir);
+    fs::create_dir_all(&copies).expect("room in /tmp");
+    // By another name first: a test beside us may be running the one that is there.
+    let fresh = copies.join(format!("{}.{}", name.display(), std::process::id()));
+    fs::copy(program, &fresh).expect("a program to copy");
+    common::file::rename(&fresh, &copies.join(name)).expect("a folder of our own");
+    copies.join(name)
+}
+
+fn copies_of(dir: &Path) -> PathBuf {
+    let name = dir.display().to_string().replace('/', "-");
+    Path::new("/tmp/pganatomy-programs").join(name.trim_start_matches('-'))
 }
 
 /// Can the server's user walk down to `path`?

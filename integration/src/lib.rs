@@ -19,7 +19,7 @@ pub mod process; // 2. processes, reaped at once
 pub mod procfs; // 4. what /proc knows
 pub mod wire; // 6. a client that shows every message
 
-pub use bins::{Programs, Server, for_everybody, is_reachable, real_postgres};
+pub use bins::{Programs, Server, for_everybody, is_reachable, program_for_everybody, real_postgres};
 pub use cluster::{Cluster, ClusterOptions, Stop};
 pub use hold::HeldStartup;
 pub use wire::Wire;

@@ -1,6 +1,7 @@
 //! The postmaster killed with -9: the first reference document, sentence by sentence.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use integration::process::{self, Process};
@@ -153,7 +154,8 @@ fn start_unreaped(cluster: &Cluster) -> (Process, std::io::PipeWriter) {
     let command = cluster.command("postgres");
     let program = command.get_program().to_owned();
     let log = fs::File::create(cluster.log_path()).expect("own folder");
-    let mut wrapper = Command::new(env!("CARGO_BIN_EXE_unreaped"));
+    let mut wrapper =
+        Command::new(integration::program_for_everybody(Path::new(env!("CARGO_BIN_EXE_unreaped"))));
     for (name, value) in command.get_envs() {
         wrapper.env(name, value.unwrap_or_default());
     }
