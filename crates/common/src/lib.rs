@@ -12,10 +12,15 @@ pub mod getopt;
 mod ids;
 pub mod pg_control;
 pub mod pidfile;
+mod relation;
 mod sqlstate;
 pub mod user;
 pub mod version;
 
 pub use backend_type::BackendType;
-pub use ids::{BlockNumber, Lsn, Oid, TimeLineId, Xid};
+pub use ids::{BlockNumber, FullXid, Lsn, MultiXactId, Oid, TimeLineId, Xid};
+pub use relation::{
+    BLCKSZ, CommandId, DEFAULT_TABLESPACE, ForkNumber, GLOBAL_TABLESPACE, INVALID_BLOCK, ItemPointer, OffsetNumber,
+    RELSEG_SIZE, RelFileNode,
+};
 pub use sqlstate::SqlState;

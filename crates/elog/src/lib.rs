@@ -46,7 +46,10 @@ pub use error::{ErrorData, PgError, Result, SourceLocation};
 #[doc(hidden)]
 pub use error::{default_sqlstate, file_of, routine_of};
 pub use facade::install_logger;
-pub use panic::{catch_panic, panic_hook, set_panic_guard};
+pub use panic::{
+    abort, catch_panic, end_critical_section, in_critical_section, panic_hook, set_panic_guard,
+    start_critical_section,
+};
 pub use severity::Severity;
 pub use time::{Timestamp, timezone};
 

@@ -17,12 +17,38 @@ thread_local! {
     static CATCHERS: Cell<u32> = const { Cell::new(0) };
     static CAUGHT: RefCell<Option<PgError>> = const { RefCell::new(None) };
     static MAY_CONTINUE: Cell<Option<fn() -> bool>> = const { Cell::new(None) };
+    static CRITICAL_SECTIONS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Opens a critical section: until it is closed, shared data may be half changed, so any failure ends in a
+/// PANIC. Sections nest. C: `START_CRIT_SECTION`.
+pub fn start_critical_section() {
+    CRITICAL_SECTIONS.set(CRITICAL_SECTIONS.get() + 1);
+}
+
+/// Closes the innermost one. C: `END_CRIT_SECTION`.
+pub fn end_critical_section() {
+    let open = CRITICAL_SECTIONS.get();
+    assert!(open > 0, "no critical section is open");
+    CRITICAL_SECTIONS.set(open - 1);
+}
+
+/// Whether one is open. C: `CritSectionCount > 0`.
+pub fn in_critical_section() -> bool {
+    CRITICAL_SECTIONS.get() > 0
+}
+
+/// Reports the error as a PANIC and aborts the process: the postmaster runs the crash cycle. For failures
+/// after which what is in shared memory or on disk is unknown. C: `ereport(PANIC, ...)`.
+pub fn abort(error: PgError) -> ! {
+    error.with_severity(Severity::Panic).report();
+    std::process::abort()
 }
 
 /// Installs the hook described above. For server processes, not for tests: it aborts.
 pub fn panic_hook() {
     std::panic::set_hook(Box::new(|info| {
-        let may_continue = MAY_CONTINUE.get().is_none_or(|asks| asks());
+        let may_continue = !in_critical_section() && MAY_CONTINUE.get().is_none_or(|asks| asks());
         if CATCHERS.get() > 0 && may_continue {
             CAUGHT.set(Some(report_of(info, Severity::Error)));
             return;

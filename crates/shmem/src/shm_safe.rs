@@ -29,7 +29,8 @@ macro_rules! shm_safe {
 shm_safe!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64, ());
 shm_safe!(AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize);
 shm_safe!(AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize);
-shm_safe!(common::Oid, common::Xid, common::Lsn, common::TimeLineId);
+shm_safe!(common::Oid, common::Xid, common::Lsn, common::TimeLineId, common::FullXid, common::MultiXactId);
+shm_safe!(common::RelFileNode, common::ForkNumber);
 
 // SAFETY: elements side by side, each of them safe.
 unsafe impl<T: ShmSafe, const N: usize> ShmSafe for [T; N] {}

@@ -27,6 +27,7 @@ pub mod oid;
 pub mod parse_func;
 mod rows;
 pub mod settings;
+pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod type_info;

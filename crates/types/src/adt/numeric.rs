@@ -414,30 +414,114 @@ pub(crate) fn send(value: &Numeric, out: &mut Vec<u8>) {
         Numeric::NegInfinity => return header(out, 0, 0, WIRE_NEG_INFINITY, 0x20),
         Numeric::Finite { unscaled, scale } => (unscaled, *scale),
     };
-    // Pad so that the point falls between two base-10000 digits.
-    let padding = (4 - scale % 4) % 4;
-    let padded = unscaled.magnitude() * pow10(padding).magnitude();
-    let mut digits: Vec<u16> = Vec::new();
-    if !padded.is_zero() {
-        let text = padded.to_string();
-        // Zeros in front complete the first base-10000 digit.
-        let text = ["0".repeat((4 - text.len() % 4) % 4), text].concat();
-        digits = text
-            .as_bytes()
-            .chunks(4)
-            .map(|c| c.iter().fold(0, |n, b| n * 10 + u16::from(b - b'0')))
-            .collect();
-    }
-    let weight = digits.len() as i64 - 1 - i64::from((scale + padding) / 4);
-    let weight = if digits.is_empty() { 0 } else { weight };
-    while digits.last() == Some(&0) {
-        digits.pop();
-    }
+    let (digits, weight) = base_10000(unscaled, scale);
     let sign = if unscaled.is_negative() { WIRE_NEGATIVE } else { 0 };
     header(out, digits.len() as u16, weight as i16, sign, scale as u16);
     for digit in digits {
         out.extend(digit.to_be_bytes());
     }
+}
+
+/// The absolute value in C's form: base-10000 digits without zeros at either end, and the weight of the first one.
+fn base_10000(unscaled: &BigInt, scale: u32) -> (Vec<u16>, i64) {
+    // Pad so that the point falls between two base-10000 digits.
+    let padding = (4 - scale % 4) % 4;
+    let digits_behind_point = i64::from((scale + padding) / 4);
+    let mut digits: Vec<u16> = Vec::new();
+    if let Some(mut rest) = unscaled.magnitude().to_u64().and_then(|n| n.checked_mul(10u64.pow(padding))) {
+        while rest > 0 {
+            digits.push((rest % 10_000) as u16);
+            rest /= 10_000;
+        }
+        digits.reverse();
+    } else {
+        let text = (unscaled.magnitude() * pow10(padding).magnitude()).to_string();
+        // Zeros in front complete the first base-10000 digit.
+        let text = ["0".repeat((4 - text.len() % 4) % 4), text].concat();
+        digits
+            .extend(text.as_bytes().chunks(4).map(|c| c.iter().fold(0, |n, b| n * 10 + u16::from(b - b'0'))));
+    }
+    let weight = if digits.is_empty() { 0 } else { digits.len() as i64 - 1 - digits_behind_point };
+    while digits.last() == Some(&0) {
+        digits.pop();
+    }
+    (digits, weight)
+}
+
+/// The short form's flag, and its fields. C: `NUMERIC_SHORT*`.
+const SHORT: u16 = 0x8000;
+const SHORT_NEGATIVE: u16 = 0x2000;
+const SHORT_SCALE_SHIFT: u16 = 7;
+const SHORT_SCALE_MAX: u32 = 0x3F;
+const SHORT_WEIGHT_NEGATIVE: u16 = 0x40;
+const SHORT_WEIGHT_MASK: u16 = 0x3F;
+const LONG_SCALE_MASK: u16 = 0x3FFF;
+
+/// As in a table's row, without the length word. C: `NumericChoice`.
+pub(crate) fn to_stored(value: &Numeric, out: &mut Vec<u8>) {
+    let (unscaled, scale) = match value {
+        Numeric::NaN => return out.extend(WIRE_NAN.to_le_bytes()),
+        Numeric::Infinity => return out.extend(WIRE_INFINITY.to_le_bytes()),
+        Numeric::NegInfinity => return out.extend(WIRE_NEG_INFINITY.to_le_bytes()),
+        Numeric::Finite { unscaled, scale } => (unscaled, *scale),
+    };
+    let (digits, weight) = base_10000(unscaled, scale);
+    let negative = unscaled.is_negative();
+    if scale <= SHORT_SCALE_MAX && (-64..=63).contains(&weight) {
+        let sign = if negative { SHORT_NEGATIVE } else { 0 };
+        let weight_sign = if weight < 0 { SHORT_WEIGHT_NEGATIVE } else { 0 };
+        let header = SHORT
+            | sign
+            | (scale as u16) << SHORT_SCALE_SHIFT
+            | weight_sign
+            | (weight as u16 & SHORT_WEIGHT_MASK);
+        out.extend(header.to_le_bytes());
+    } else {
+        let sign = if negative { WIRE_NEGATIVE } else { 0 };
+        out.extend((sign | scale as u16).to_le_bytes());
+        out.extend((weight as i16).to_le_bytes());
+    }
+    out.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()));
+}
+
+/// From a table's row; `None` if that is no numeric.
+pub(crate) fn from_stored(bytes: &[u8]) -> Option<Numeric> {
+    let (header, rest) = bytes.split_first_chunk().map(|(h, rest)| (u16::from_le_bytes(*h), rest))?;
+    let (negative, scale, weight, digits) = match header & 0xC000 {
+        0xC000 => {
+            return Some(match header & 0xF000 {
+                WIRE_NAN => Numeric::NaN,
+                WIRE_INFINITY => Numeric::Infinity,
+                WIRE_NEG_INFINITY => Numeric::NegInfinity,
+                _ => return None,
+            });
+        }
+        SHORT => {
+            let weight = (header & SHORT_WEIGHT_MASK) as i16;
+            let weight = if header & SHORT_WEIGHT_NEGATIVE != 0 { weight - 64 } else { weight };
+            let scale = u32::from(header >> SHORT_SCALE_SHIFT) & SHORT_SCALE_MAX;
+            (header & SHORT_NEGATIVE != 0, scale, weight, rest)
+        }
+        sign => {
+            let (weight, rest) = rest.split_first_chunk()?;
+            (sign == WIRE_NEGATIVE, u32::from(header & LONG_SCALE_MASK), i16::from_le_bytes(*weight), rest)
+        }
+    };
+    let (small, count) = (digits.len() <= 16, (digits.len() / 2) as i64);
+    let values = digits.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let mut unscaled = if small {
+        BigInt::from(values.fold(0u128, |n, digit| n * 10_000 + u128::from(digit)))
+    } else {
+        values.fold(BigInt::zero(), |n, digit| n * 10_000 + digit)
+    };
+    let exponent = 4 * (i64::from(weight) - count + 1) + i64::from(scale);
+    let power = pow10(u32::try_from(exponent.unsigned_abs()).ok()?);
+    if exponent > 0 {
+        unscaled *= power;
+    } else if exponent < 0 {
+        unscaled /= power;
+    }
+    Some(Numeric::new(if negative { -unscaled } else { unscaled }, scale))
 }
 
 /// C: `numeric_recv`.
