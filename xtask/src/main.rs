@@ -9,6 +9,7 @@ mod run_cluster; // the README's first command
 mod setup; // what the tests need
 mod test; // the README's second command
 mod tidy; // the house rules
+mod torture; // clients that remember, processes that are killed
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Chore {
     /// Measure this server and the real PostgreSQL 15 side by side.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Kill processes under writing clients, and see that nothing acknowledged is lost.
+    Torture(torture::Options),
     /// Check the house rules: sizes, banned calls, documents that name only what exists.
     Tidy {
         /// Write what can be generated: the table of signals in ARCHITECTURE.md.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run(),
         Chore::Test { args } => test::run(&args),
         Chore::Bench(bench) => bench::run(&bench),
+        Chore::Torture(options) => torture::run(&options),
         Chore::Tidy { fix } => tidy::run(fix),
     };
     match result {

@@ -20,4 +20,5 @@ mod protocol; // the conversation byte by byte
 mod sql; // answers are PostgreSQL's
 mod sql_log; // what the log says about statements
 mod sql_sessions; // sessions that see and stop each other
+mod torture; // nothing acknowledged is lost
 mod transcript; // conversations in text form, recorded from the real server

@@ -48,7 +48,12 @@ fn pgbench(cluster: &Cluster, load: Load, seconds: u32) -> Result<f64> {
     if load.prepared {
         command.args(["-M", "prepared"]);
     }
-    let output = cluster.run(&mut command);
+    pgbench_rate(cluster, &mut command)
+}
+
+/// Runs pgbench and returns its rate.
+pub(super) fn pgbench_rate(cluster: &Cluster, command: &mut std::process::Command) -> Result<f64> {
+    let output = cluster.run(command);
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         return Err(format!("pgbench: {}", String::from_utf8_lossy(&output.stderr).trim()));

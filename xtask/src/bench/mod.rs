@@ -7,6 +7,8 @@ mod client; // a client of our own, for what pgbench cannot tell
 mod lifecycle; // from initdb to stop
 mod load; // statements per second
 mod report; // medians, the table, JSON
+mod storage; // rows in, rows out, commits, recovery
+mod turns; // both servers, one after the other
 
 use std::path::Path;
 use std::process::Command;
@@ -21,10 +23,12 @@ use crate::{Result, cluster_dir};
 pub(crate) enum Bench {
     /// initdb, start, connections, statements, memory of an idle session, stop.
     Lifecycle(Options),
+    /// Inserts, counts, updates, COPY, commits, a checkpoint, crash recovery.
+    Storage(storage::StorageOptions),
 }
 
 /// How long to measure, and whom.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// How often each server has its turn.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -52,6 +56,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     match bench {
         Bench::Lifecycle(options) => lifecycle::run(options, &servers(options)?),
+        Bench::Storage(options) => storage::run(options, &servers(options.common())?),
     }
 }
 

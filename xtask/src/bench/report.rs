@@ -25,6 +25,7 @@ impl Better {
 pub(crate) enum Unit {
     Seconds,
     PerSecond,
+    MegabytesPerSecond,
     Kilobytes,
 }
 
@@ -33,6 +34,7 @@ impl Unit {
         match self {
             Unit::Seconds => "s",
             Unit::PerSecond => "1/s",
+            Unit::MegabytesPerSecond => "MB/s",
             Unit::Kilobytes => "kB",
         }
     }
@@ -43,6 +45,7 @@ impl Unit {
             Unit::Seconds if number < 1.0 => format!("{:.1} ms", number * 1000.0),
             Unit::Seconds => format!("{number:.2} s"),
             Unit::PerSecond => format!("{number:.0} /s"),
+            Unit::MegabytesPerSecond => format!("{number:.0} MB/s"),
             Unit::Kilobytes => format!("{number:.0} kB"),
         }
     }
