@@ -4,10 +4,12 @@
 
 mod bad_input; // nonsense on the port
 mod crash; // each process killed in turn
+mod first_document; // the first reference document, line by line
 mod leaks; // hundreds of lives, and nothing left of them
 mod logging; // where the log goes, what its lines look like
 mod pg_ctl; // the tool people start and stop it with
 mod postmaster_killed; // the first reference document
+mod redo; // PostgreSQL recovers the same pages
 mod reload; // settings that change under way
 mod start_failures; // what a start that cannot be says
 mod start_stop; // what a start writes and leaves, and what a stop takes away
