@@ -235,6 +235,12 @@ impl Entry {
         });
     }
 
+    /// For the owner: its state, and since when.
+    pub(crate) fn own_state(&self) -> (Option<State>, i64) {
+        let state = State::ALL.get(usize::from(self.state.load(Relaxed))).copied();
+        (state, self.state_change.load(Relaxed))
+    }
+
     /// To be called inside [`Entry::change`].
     pub(crate) fn set_state(&self, state: State, at: i64) {
         self.state.store(state as u8, Relaxed);

@@ -18,6 +18,9 @@
 mod entry; // 1. one process's row
 mod text; // 2. text that one process writes and others read
 
+pub mod counters; // 3. what it did, for the statistics collector ...
+pub mod table_stats; // ... and to which table
+
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
@@ -127,12 +130,30 @@ pub fn report_activity(state: State, statement: Option<&str>) {
         return;
     }
     let at = now();
+    count_time(mine.entry, state, at);
     mine.entry.change(|entry| {
         entry.set_state(state, at);
         if let Some(statement) = statement {
             entry.set_query_start(at);
             entry::store_text(mine.statement, statement);
         }
+    });
+}
+
+/// Time spent working, or idle in a transaction, is counted when it ends. C: the part of `pgstat_report_activity` about
+/// `pgstat_count_conn_active_time`.
+fn count_time(entry: &Entry, next: State, at: i64) {
+    let (Some(state), since) = entry.own_state() else { return };
+    if state == next || since == 0 {
+        return;
+    }
+    let micros = at - since;
+    counters::database(|database| match state {
+        State::Active | State::Fastpath => counters::add(&database.active_micros, micros),
+        State::IdleInTransaction | State::IdleInTransactionAborted => {
+            counters::add(&database.idle_in_transaction_micros, micros);
+        }
+        State::Undefined | State::Idle | State::Disabled => {}
     });
 }
 

@@ -162,6 +162,7 @@ fn take_place(start: &ChildStart) -> Result<()> {
     activity::begin(BackendType::Backend);
     exit::on_shmem_exit(|_| activity::end());
     signals::change(SignalRole::BackendStartup, SignalRole::Kind(BackendType::Backend));
+    crate::attach::attach();
     Ok(())
 }
 
@@ -259,6 +260,7 @@ fn become_session(role: &Role, database: &Database, port: &Port) {
     if let Some(tls) = port.tls_info() {
         activity::report_tls(tls.version, tls.cipher, tls.bits);
     }
+    catalog::set_my_database(database.oid);
     let user = RoleId { oid: role.oid, name: role.name.clone(), superuser: role.superuser };
     identity::set(Identity {
         authenticated: user.clone(),

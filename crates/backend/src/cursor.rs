@@ -44,7 +44,7 @@ pub(crate) fn declare(
     if objects.has_portal(name) {
         return Err(error!(SqlState::DUPLICATE_CURSOR, "cursor \"{name}\" already exists"));
     }
-    let prepared = Rc::new(Prepared::of_query(Rc::clone(&declaration.text), query.clone(), true));
+    let prepared = Rc::new(Prepared::of_query(Rc::clone(&declaration.text), query.clone(), "SELECT", true));
     let mut portal =
         Portal::new(name, prepared, params.to_vec(), session.transaction.level()).with_options(options);
     portal.start(session)?;

@@ -21,7 +21,7 @@ impl Session {
     pub(crate) fn parse(&mut self, name: &str, query: &str, param_types: &Oid32List<'_>) -> Result<()> {
         announce_statement(query);
         announce_command("PARSE");
-        self.start_transaction_command();
+        self.start_transaction_command()?;
         if name.is_empty() {
             self.objects.drop_statement(name);
         }
@@ -56,7 +56,7 @@ impl Session {
         let prepared = self.objects.statement(bind.statement)?;
         announce_statement(&prepared.text);
         announce_command("BIND");
-        self.start_transaction_command();
+        self.start_transaction_command()?;
         check_parameter_counts(bind, prepared.param_types().len())?;
         if self.transaction.is_failed() && !prepared.ends_failed_block() {
             return Err(failed_block());
@@ -76,7 +76,7 @@ impl Session {
 
     /// Describe. C: `exec_describe_statement_message`, `exec_describe_portal_message`.
     pub(crate) fn describe(&mut self, what: Describable, name: &str) -> Result<()> {
-        self.start_transaction_command();
+        self.start_transaction_command()?;
         let is_failed = self.transaction.is_failed();
         let out = self.port.out();
         match what {
@@ -109,7 +109,7 @@ impl Session {
         let prepared = Rc::clone(portal.prepared());
         announce_statement(&prepared.text);
         announce_command(prepared.tag);
-        self.start_transaction_command();
+        self.start_transaction_command()?;
         let verb = if portal.was_run() { "execute fetch from" } else { "execute" };
         let params = || statement_log::parameters(portal.params(), prepared.param_types());
         let what = || described(&portal, verb).0;
@@ -121,7 +121,7 @@ impl Session {
         let ran = portal.run(self, usize::try_from(max_rows).unwrap_or(0))?;
         statement_log::duration(self.transaction.statement_start, was_logged, || described(&portal, verb));
         if prepared.controls_transaction() {
-            self.finish_transaction_command();
+            self.finish_transaction_command()?;
         } else {
             self.objects.put_portal(portal);
         }

@@ -1,6 +1,12 @@
 //! The functions that only a server can answer: about the session, the cluster, the other processes.
 //!
-//! C counterpart: the parts of utils/adt/misc.c, dbsize.c and storage/ipc/signalfuncs.c that need no table.
+//! Those about WAL, relations and transactions have files of their own.
+//!
+//! C counterpart: utils/adt/misc.c and storage/ipc/signalfuncs.c.
+
+mod relation;
+mod transaction;
+mod wal;
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +26,9 @@ use crate::{identity, wait};
 
 /// Adds this crate's functions. Called once, before the first fork.
 pub(crate) fn register(registry: &mut Registry) {
-    registry.add(FUNCTIONS);
+    for functions in [FUNCTIONS, relation::FUNCTIONS, transaction::FUNCTIONS, wal::FUNCTIONS] {
+        registry.add(functions);
+    }
 }
 
 /// `pg_postmaster_is_alive` is this project's own; its OID is from the range that PostgreSQL keeps for
@@ -62,7 +70,6 @@ static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2197, "inet_client_port", &[], oid::INT4, inet_client_port).not_strict().stable(),
     Builtin::scalar(2198, "inet_server_addr", &[], oid::INET, inet_server_addr).not_strict().stable(),
     Builtin::scalar(2199, "inet_server_port", &[], oid::INT4, inet_server_port).not_strict().stable(),
-    Builtin::scalar(2561, "pg_blocking_pids", &[oid::INT4], oid::_INT4, pg_blocking_pids).volatile(),
     Builtin::scalar(315, "pg_jit_available", &[], oid::BOOL, pg_jit_available).volatile(),
     Builtin::scalar(810, "pg_client_encoding", &[], oid::NAME, pg_client_encoding).stable(),
     Builtin::scalar(1039, "getdatabaseencoding", &[], oid::NAME, getdatabaseencoding).stable(),
@@ -86,23 +93,26 @@ fn current_database(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::text(&identity::get().database_name))
 }
 
-/// The schemas of `search_path` that exist; before there are catalogs only these do. C: `fetch_search_path`.
-fn search_path() -> impl Iterator<Item = String> {
-    let path = guc::split_identifiers(&guc::vars::SEARCH_PATH.get()).unwrap_or_default();
-    path.into_iter().filter(|schema| matches!(schema.as_str(), "public" | "pg_catalog"))
+/// The schemas of `search_path` that exist, by name; with those searched without being named, if asked.
+/// C: `fetch_search_path`.
+fn search_path(implicit: bool) -> Result<Vec<String>> {
+    let schemas = match implicit {
+        true => catalog::namespace::search_path()?.to_vec(),
+        false => catalog::namespace::explicit_search_path()?,
+    };
+    let mut names = Vec::with_capacity(schemas.len());
+    for schema in schemas {
+        names.extend(catalog::syscache::namespace(schema)?.map(|row| row.nspname.clone()));
+    }
+    Ok(names)
 }
 
 fn current_schema(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
-    Ok(search_path().next().map_or(Datum::Null, Datum::text))
+    Ok(search_path(false)?.first().map_or(Datum::Null, Datum::text))
 }
 
-/// With those that are searched without being named, if asked.
 fn current_schemas(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
-    let mut path: Vec<String> = search_path().collect();
-    if matches!(args, [Datum::Bool(true)]) && !path.iter().any(|schema| schema == "pg_catalog") {
-        path.insert(0, "pg_catalog".to_owned());
-    }
-    let names = path.iter().map(Datum::text).collect();
+    let names = search_path(matches!(args, [Datum::Bool(true)]))?.iter().map(Datum::text).collect();
     Ok(Datum::Array(std::rc::Rc::new(ArrayValue::from_values(oid::NAME, names))))
 }
 
@@ -340,10 +350,6 @@ fn inet_server_port(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
 }
 
 /// There are no locks to wait for yet.
-fn pg_blocking_pids(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Array(std::rc::Rc::new(ArrayValue::from_values(oid::INT4, Vec::new()))))
-}
-
 fn pg_jit_available(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::Bool(false))
 }
@@ -364,4 +370,52 @@ fn pg_encoding_to_char(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
 fn pg_char_to_encoding(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     let found = Encoding::from_name(text_arg(args, 0).unwrap_or_default());
     Ok(Datum::Int4(found.map_or(-1, Encoding::id)))
+}
+
+/// The relation that a text names: possibly qualified, quoted as in SQL. C: `RangeVarGetRelid(stringToQualifiedNameList)`.
+pub(crate) fn find_relation(text: &str) -> Result<Option<Oid>> {
+    let parts = qualified_name(text).ok_or_else(|| error!(SqlState::INVALID_NAME, "invalid name syntax"))?;
+    match parts.as_slice() {
+        [name] => catalog::namespace::lookup_relation(None, name),
+        [schema, name] => match catalog::namespace::schema_oid(schema)? {
+            Some(schema) => catalog::namespace::relation_in(name, schema),
+            None => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The parts of a name as SQL writes it: `"Odd".name`. `None` if it is no name. C: `stringToQualifiedNameList`.
+fn qualified_name(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let (part, behind) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let mut part = String::new();
+                let mut letters = quoted.char_indices().peekable();
+                let end = loop {
+                    match letters.next()? {
+                        (_, '"') if letters.next_if(|(_, next)| *next == '"').is_some() => part.push('"'),
+                        (at, '"') => break at + 1,
+                        (_, letter) => part.push(letter),
+                    }
+                };
+                (part, &quoted[end..])
+            }
+            None => {
+                let end = rest.find(['.', '"', ' ']).unwrap_or(rest.len());
+                (rest[..end].to_lowercase(), &rest[end..])
+            }
+        };
+        if part.is_empty() {
+            return None;
+        }
+        parts.push(part);
+        rest = behind.trim_start();
+        if rest.is_empty() {
+            return Some(parts);
+        }
+        rest = rest.strip_prefix('.')?.trim_start();
+    }
 }

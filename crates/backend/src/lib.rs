@@ -24,7 +24,9 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 mod connection;
+mod copy;
 mod cursor;
 mod extended;
 mod functions;
@@ -33,6 +35,7 @@ mod objects;
 mod portal;
 mod prepare;
 mod query;
+mod regtypes;
 mod roles;
 mod session;
 mod simple;
@@ -62,6 +65,7 @@ static REGISTRY: OnceLock<Registry> = OnceLock::new();
 /// Builds, before the first fork, what every session needs and none changes: the children share its memory.
 pub fn prepare() {
     let _ = registry();
+    types::io::set_catalog_hooks(regtypes::HOOKS);
 }
 
 /// All functions and operators.

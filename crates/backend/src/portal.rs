@@ -59,13 +59,16 @@ impl Prepared {
         statement: Option<RawStmt>,
         params: Params<'_>,
     ) -> Result<Prepared> {
-        let statement = statement.map(|raw| raw.stmt);
+        let statement = statement.map(|raw| match raw.stmt.select_into() {
+            Some(create) => Statement::CreateTableAs(Box::new(create)),
+            None => raw.stmt,
+        });
         let (kind, columns) = match &statement {
             None => (Kind::Empty, None),
             Some(query) if is_query(query) => {
                 let query = PreparedQuery::new(query, &text, params)?;
-                let columns = query.columns().to_vec();
-                (Kind::Query(query), Some(columns))
+                let columns = columns_of(&query);
+                (Kind::Query(query), columns)
             }
             Some(command) => {
                 let inner = match command {
@@ -82,11 +85,16 @@ impl Prepared {
     }
 
     /// The query alone, as a cursor or EXECUTE runs it.
-    pub(crate) fn of_query(text: Rc<str>, query: PreparedQuery, from_sql: bool) -> Prepared {
-        let columns = Some(query.columns().to_vec());
+    pub(crate) fn of_query(
+        text: Rc<str>,
+        query: PreparedQuery,
+        tag: &'static str,
+        from_sql: bool,
+    ) -> Prepared {
+        let columns = columns_of(&query);
         let created = activity::now();
         let kind = Kind::Query(query);
-        Prepared { text, statement: None, kind, columns, tag: "SELECT", from_sql, created }
+        Prepared { text, statement: None, kind, columns, tag, from_sql, created }
     }
 
     /// The query that it is or is about.
@@ -114,6 +122,12 @@ impl Prepared {
     pub(crate) fn controls_transaction(&self) -> bool {
         matches!(self.statement, Some(Statement::Transaction(_)))
     }
+}
+
+/// Of the rows that a query returns; INSERT and its like return none without RETURNING.
+fn columns_of(query: &PreparedQuery) -> Option<Vec<Column>> {
+    let columns = query.columns().to_vec();
+    (!columns.is_empty() || !query.modifies()).then_some(columns)
 }
 
 /// True for what the executor runs; the rest is a command.
@@ -283,7 +297,7 @@ impl Portal {
         let prepared = Rc::clone(&self.prepared);
         self.progress = match &prepared.kind {
             Kind::Empty => Progress::Done,
-            Kind::Query(query) => Progress::Running(Box::new(query.start(self.params.clone(), session))),
+            Kind::Query(query) => Progress::Running(Box::new(query.start(self.params.clone(), session)?)),
             Kind::Utility(_) => match utility::run(session, &prepared, &self.params)? {
                 Answer::Tag(tag) => Progress::Answered(Vec::new().into_iter(), tag),
                 Answer::Rows(rows, tag) => Progress::Answered(rows.into_iter(), tag),
@@ -293,7 +307,8 @@ impl Portal {
         Ok(())
     }
 
-    /// Runs it until it is done or `max_rows` (0: no limit) were sent. C: `PortalRun`.
+    /// Runs it until it is done or `max_rows` (0: no limit) were sent. What it changed is visible to the next
+    /// statement. C: `PortalRun`, and the `CommandCounterIncrement` after it.
     pub(crate) fn run(&mut self, session: &mut Session, max_rows: usize) -> Result<Ran> {
         self.start(session)?;
         let prepared = Rc::clone(&self.prepared);
@@ -306,7 +321,12 @@ impl Portal {
         let mut text = String::new();
         let columns = prepared.columns.as_deref().unwrap_or_default();
         while sent < limit {
-            let Some(row) = self.advance()? else { return Ok(self.complete(sent)) };
+            let Some(row) = self.advance()? else {
+                if transam::xact::in_transaction() {
+                    transam::xact::command_counter_increment()?;
+                }
+                return Ok(self.complete(sent));
+            };
             self.send_row(session, columns, &row, &mut text)?;
             sent += 1;
         }
@@ -345,7 +365,10 @@ impl Portal {
             return Ok(Some(row.clone()));
         }
         let row = match &mut self.progress {
-            Progress::Running(running) => running.next()?,
+            Progress::Running(running) => {
+                let _active = running.activate();
+                running.next()?
+            }
             Progress::Answered(rows, _) => rows.next(),
             Progress::Ready | Progress::Done | Progress::Failed => None,
         };
@@ -413,8 +436,12 @@ impl Portal {
             }
             return Ran::Complete(tag);
         }
+        let tag = match &self.progress {
+            Progress::Running(running) if self.prepared.tag != "SELECT" => running.command_tag(),
+            _ => format!("SELECT {sent}"),
+        };
         self.progress = Progress::Done;
-        Ran::Complete(Cow::Owned(format!("SELECT {sent}")))
+        Ran::Complete(Cow::Owned(tag))
     }
 
     /// `text` is a buffer to reuse from row to row.

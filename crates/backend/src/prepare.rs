@@ -32,7 +32,8 @@ pub(crate) fn prepare(
     let types = types.collect::<Result<Vec<Oid>>>()?;
     debug_assert!(is_query(statement), "the grammar lets nothing else through");
     let query = PreparedQuery::new(statement, text, Params::Infer(&types))?;
-    session.objects.store_statement(name, Prepared::of_query(Rc::clone(text), query, true))
+    let tag = statement.command_tag();
+    session.objects.store_statement(name, Prepared::of_query(Rc::clone(text), query, tag, true))
 }
 
 /// EXECUTE: the query under way. C: `ExecuteQuery`.
@@ -40,7 +41,7 @@ pub(crate) fn execute(session: &mut Session, name: &str, args: &[Expr], text: &s
     let prepared = session.objects.statement(name)?;
     let query = query_of(&prepared)?;
     let params = arguments(session, name, query, args, text)?;
-    Ok(Box::new(query.start(params, session)))
+    Ok(Box::new(query.start(params, session)?))
 }
 
 /// The prepared query that EXPLAIN EXECUTE is about, and its parameters. C: `ExplainExecuteQuery`.

@@ -1,12 +1,16 @@
 //! Queries: what the session gives the executor, and what it gets back.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use common::Oid;
-use elog::Result;
-use executor::{Column, Env, Execution, ExplainOptions, ParamTypes, Plan, RelationSource, VirtualRelation};
+use common::{Oid, SqlState};
+use elog::{Result, error};
+use commands::Context;
+use executor::{
+    Column, Env, Execution, ExplainOptions, ParamTypes, Plan, RelationSource, TableInfo, VirtualRelation,
+};
 use parser::Statement;
-use parser::ast::{DefElem, Expr};
+use parser::ast::{DefElem, Expr, TableLockMode};
 use types::Datum;
 use types::fmgr::{Registry, Session as CallSession};
 
@@ -14,7 +18,7 @@ use crate::identity::{self, Identity};
 use crate::objects::Objects;
 use crate::portal::Row;
 use crate::session::Session;
-use crate::views::VIEWS;
+use crate::views::{self, VIEWS};
 
 /// What name resolution sees of this session.
 struct SessionEnv {
@@ -29,8 +33,7 @@ impl RelationSource for SessionEnv {
         let index = VIEWS.iter().position(|view| view.name == name)?;
         let view = &VIEWS[index];
         Some(VirtualRelation {
-            // From the range that a cluster's own first objects get at bootstrap.
-            oid: Oid(12_000 + index as u32),
+            oid: views::oid_at(index),
             columns: view.columns.iter().map(|(name, ty)| ((*name).to_owned(), *ty)).collect(),
             scan: Rc::new(|session| {
                 let none = Rc::default();
@@ -48,10 +51,58 @@ impl Env for SessionEnv {
     fn current_database(&self) -> &str {
         &self.identity.database_name
     }
+    fn table(&self, schema: Option<&str>, name: &str, mode: TableLockMode) -> Result<Option<Rc<TableInfo>>> {
+        executor::heap_table::lookup(schema, name, mode)
+    }
+    fn schema_exists(&self, name: &str) -> bool {
+        catalog::namespace::schema_oid(name).is_ok_and(|oid| oid.is_some())
+    }
 }
 
 fn env() -> SessionEnv {
     SessionEnv { identity: identity::get() }
+}
+
+/// What functions are told of the session, for a statement under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls {
+    transaction_start: i64,
+    statement_start: i64,
+    /// For the views about the session itself.
+    objects: Rc<Objects>,
+}
+
+impl Calls {
+    pub(crate) fn of(session: &Session) -> Calls {
+        Calls {
+            transaction_start: session.transaction.start,
+            statement_start: session.transaction.statement_start,
+            objects: Rc::clone(&session.objects),
+        }
+    }
+
+    /// Lends it in the form that functions take.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&CallSession<'_>) -> T) -> T {
+        work(&CallSession {
+            transaction_timestamp: self.transaction_start,
+            statement_timestamp: self.statement_start,
+            hooks: &self.objects,
+            check_interrupts: miscinit::interrupt::check,
+        })
+    }
+}
+
+/// Runs a command of `commands` with what it has to know of this session.
+pub(crate) fn with_context<T>(
+    session: &Session,
+    source: &str,
+    work: impl FnOnce(&Context<'_>) -> Result<T>,
+) -> Result<T> {
+    let env = env();
+    let user = &env.identity.current_user;
+    Calls::of(session).with(|calls| {
+        work(&Context { env: &env, session: calls, source, role: user.oid, superuser: user.superuser })
+    })
 }
 
 /// Which parameters a statement may have.
@@ -63,72 +114,111 @@ pub(crate) enum Params<'a> {
     Infer(&'a [Oid]),
 }
 
-/// A query with its names and types settled.
+/// A query with its names and types settled. C: `CachedPlanSource` with its plan.
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedQuery {
-    plan: Plan,
+    /// Replaced when catalogs have changed.
+    plan: RefCell<Plan>,
+    statement: Rc<Statement>,
+    source: Rc<str>,
+    columns: Vec<Column>,
+    param_types: Vec<Oid>,
 }
 
 impl PreparedQuery {
     /// Settles names and types.
-    pub(crate) fn new(statement: &Statement, source: &str, params: Params<'_>) -> Result<PreparedQuery> {
+    pub(crate) fn new(statement: &Statement, source: &Rc<str>, params: Params<'_>) -> Result<PreparedQuery> {
         guc::note_first_query();
         let params = match params {
             Params::None => ParamTypes::Fixed(&[]),
             Params::Infer(types) => ParamTypes::Infer(types),
         };
-        let analyzed = executor::analyze_statement(statement, source, params, &env())?;
-        Ok(PreparedQuery { plan: executor::plan(analyzed) })
+        let plan = executor::plan(executor::analyze_statement(statement, source, params, &env())?);
+        Ok(PreparedQuery {
+            statement: Rc::new(statement.clone()),
+            source: Rc::clone(source),
+            columns: plan.columns().to_vec(),
+            param_types: plan.param_types().to_vec(),
+            plan: RefCell::new(plan),
+        })
     }
 
     pub(crate) fn columns(&self) -> &[Column] {
-        self.plan.columns()
+        &self.columns
     }
 
     pub(crate) fn param_types(&self) -> &[Oid] {
-        self.plan.param_types()
+        &self.param_types
+    }
+
+    /// INSERT, UPDATE, DELETE, or a query that does so in WITH.
+    pub(crate) fn modifies(&self) -> bool {
+        self.plan.borrow().modifies()
     }
 
     /// Begins a run with parameters of those types.
-    pub(crate) fn start(&self, params: Vec<Datum>, session: &Session) -> Running {
+    pub(crate) fn start(&self, params: Vec<Datum>, session: &Session) -> Result<Running> {
         guc::note_first_query();
-        Running::of(&self.plan, params, session)
+        self.revalidate()?;
+        Running::of(&self.plan.borrow(), params, session)
+    }
+
+    /// Takes the plan's locks again, and makes another plan if the catalogs are not what they were.
+    /// C: `RevalidateCachedQuery`.
+    fn revalidate(&self) -> Result<()> {
+        let mut plan = self.plan.borrow_mut();
+        while !plan.revalidate()? {
+            let params = ParamTypes::Fixed(&self.param_types);
+            let fresh = executor::analyze_statement(&self.statement, &self.source, params, &env())?;
+            *plan = executor::plan(fresh);
+            if plan.columns() != self.columns {
+                return Err(error!(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "cached plan must not change result type"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
 /// The values of constant expressions, each of the type wanted.
 pub(crate) fn constants(args: &[Expr], types: &[Oid], source: &str, session: &Session) -> Result<Row> {
     let plan = executor::plan(executor::analyze_arguments(args, types, source, &env())?);
-    Ok(Running::of(&plan, Vec::new(), session).next()?.unwrap_or_default())
+    let mut running = Running::of(&plan, Vec::new(), session)?;
+    let _active = running.activate();
+    Ok(running.next()?.unwrap_or_default())
 }
 
-/// A query under way.
+/// A query under way, with the snapshot it was begun with.
 pub(crate) struct Running {
     execution: Execution,
-    transaction_start: i64,
-    statement_start: i64,
-    /// For the views about the session itself.
-    objects: Rc<Objects>,
+    calls: Calls,
+    /// Keeps what the query sees while its portal rests. C: `queryDesc->snapshot`.
+    snapshot: transam::snapshot::Registered,
 }
 
 impl Running {
-    fn of(plan: &Plan, params: Vec<Datum>, session: &Session) -> Running {
-        Running {
-            execution: plan.start(params),
-            transaction_start: session.transaction.start,
-            statement_start: session.transaction.statement_start,
-            objects: Rc::clone(&session.objects),
-        }
+    fn of(plan: &Plan, params: Vec<Datum>, session: &Session) -> Result<Running> {
+        let snapshot = transam::transaction_snapshot()?;
+        let snapshot = transam::snapshot::register(&snapshot);
+        Ok(Running { execution: plan.start(params), calls: Calls::of(session), snapshot })
     }
 
+    /// Makes the query's snapshot the active one until the guard goes. C: `PushActiveSnapshot` in `PortalRunSelect`.
+    pub(crate) fn activate(&self) -> transam::snapshot::ActiveGuard {
+        transam::snapshot::push_active(self.snapshot.snapshot())
+    }
+
+    /// The next row; the query's snapshot must be active.
     pub(crate) fn next(&mut self) -> Result<Option<Row>> {
-        let session = CallSession {
-            transaction_timestamp: self.transaction_start,
-            statement_timestamp: self.statement_start,
-            hooks: &self.objects,
-            check_interrupts: miscinit::interrupt::check,
-        };
-        self.execution.next(&session)
+        let execution = &mut self.execution;
+        self.calls.with(|calls| execution.next(calls))
+    }
+
+    /// The tag it completes under, with the number of rows. C: `PortalRun`'s `qc`.
+    pub(crate) fn command_tag(&self) -> String {
+        self.execution.command_tag()
     }
 }
 
@@ -148,9 +238,10 @@ pub(crate) fn explain(
 ) -> Result<Vec<Row>> {
     let options = ExplainOptions::parse(options, source)?;
     if options.analyze {
-        let mut running = query.start(params, session);
+        let mut running = query.start(params, session)?;
+        let _active = running.activate();
         while running.next()?.is_some() {}
     }
-    let lines = executor::explain(&query.plan, options);
+    let lines = executor::explain(&query.plan.borrow(), options);
     Ok(lines.into_iter().map(|line| vec![Datum::text(line)]).collect())
 }

@@ -146,7 +146,7 @@ impl Session {
             M::Execute { portal, max_rows } => self.execute(portal, max_rows)?,
             M::Close(what, name) => self.close(what, name),
             M::Flush => self.flush()?,
-            M::Sync => self.sync(),
+            M::Sync => self.sync()?,
             M::Terminate => return Ok(false),
             // Left over from a COPY that has failed: the protocol says to ignore them.
             M::CopyData(_) | M::CopyDone | M::CopyFail(_) => {}
@@ -159,10 +159,12 @@ impl Session {
     }
 
     /// The end of an extended-query conversation: commits what no block holds open.
-    fn sync(&mut self) {
+    fn sync(&mut self) -> Result<()> {
         self.skip_until_sync = false;
         self.send_ready = true;
-        self.finish_transaction_command();
+        // A commit that fails here is followed by ReadyForQuery, not by a wait for another Sync.
+        self.in_extended_query = false;
+        self.finish_transaction_command()
     }
 
     /// Before waiting for the next message: tells the client, `ps` and `pg_stat_activity` that it is its turn.
@@ -230,25 +232,26 @@ impl Session {
         SessionWait::new(limit, self.port.is_encrypted())
     }
 
-    fn busy_policy(&self) -> SessionWait {
+    pub(crate) fn busy_policy(&self) -> SessionWait {
         SessionWait::new(None, self.port.is_encrypted())
     }
 
     /// Before each statement of either protocol. C: `start_xact_command`.
-    pub(crate) fn start_transaction_command(&mut self) {
+    pub(crate) fn start_transaction_command(&mut self) -> Result<()> {
         self.follow_settings();
-        self.transaction.start_statement();
+        self.transaction.start_statement()?;
         let limit = guc::vars::STATEMENT_TIMEOUT.get();
         if limit > 0 && !self.timer_armed {
             timeout::arm_statement(Duration::from_millis(limit as u64));
             self.timer_armed = true;
         }
+        Ok(())
     }
 
     /// After each statement of either protocol, or at Sync. C: `finish_xact_command`.
-    pub(crate) fn finish_transaction_command(&mut self) {
+    pub(crate) fn finish_transaction_command(&mut self) -> Result<()> {
         self.disarm_statement_timer();
-        self.transaction.end_statement();
+        self.transaction.end_statement()
     }
 
     fn disarm_statement_timer(&mut self) {

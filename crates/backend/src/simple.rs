@@ -18,7 +18,7 @@ impl Session {
     /// Runs a string of statements. C: `exec_simple_query`.
     pub(crate) fn simple_query(&mut self, sql: &str) -> Result<()> {
         announce_statement(sql);
-        self.start_transaction_command();
+        self.start_transaction_command()?;
         self.objects.drop_statement("");
         let statements = parser::parse_with(sql, guc::vars::STANDARD_CONFORMING_STRINGS.get())?;
         let all = statements.iter().map(|raw| &raw.stmt);
@@ -39,7 +39,7 @@ impl Session {
 
     fn run_statements(&mut self, sql: &str, statements: Vec<RawStmt>) -> Result<()> {
         if statements.is_empty() {
-            self.finish_transaction_command();
+            self.finish_transaction_command()?;
             reply::empty_query_response(self.port.out());
             return Ok(());
         }
@@ -57,7 +57,7 @@ impl Session {
         if self.transaction.is_failed() && !utility::ends_failed_block(&raw.stmt) {
             return Err(failed_block());
         }
-        self.start_transaction_command();
+        self.start_transaction_command()?;
         if several {
             self.transaction.begin_implicit();
         }
@@ -80,9 +80,9 @@ impl Session {
             if several {
                 self.transaction.end_implicit();
             }
-            self.finish_transaction_command();
+            self.finish_transaction_command()?;
         } else if prepared.controls_transaction() {
-            self.finish_transaction_command();
+            self.finish_transaction_command()?;
         }
         move_reports(&mut self.port);
         match ran {

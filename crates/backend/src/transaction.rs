@@ -1,12 +1,11 @@
-//! The session's transaction: the pure state machine of `transam`, and what it means for settings, for
-//! `pg_stat_activity` and for the statistics.
+//! The session's transaction: the pure state machine of `transam`, and what it means for the data, for settings,
+//! for `pg_stat_activity` and for the statistics.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use elog::Result;
 use parser::ast::{TransactionMode, TransactionStmt};
-use transam::{Outcome, Status, Transaction};
+use transam::{Outcome, Status, Transaction, xact};
 
 use crate::identity;
 use crate::objects::Objects;
@@ -23,7 +22,6 @@ pub(crate) struct SessionTransaction {
     pub(crate) start: i64,
     /// When the client's last message arrived.
     pub(crate) statement_start: i64,
-    next_lxid: u32,
     /// Ended since the collector was told.
     commits: u32,
     rollbacks: u32,
@@ -52,6 +50,11 @@ impl SessionTransaction {
         self.state.prevent_block(command)
     }
 
+    /// See [`Transaction::require_block`].
+    pub(crate) fn require_block(&self, command: &'static str) -> Result<()> {
+        self.state.require_block(command)
+    }
+
     /// In a block, be it one of several statements in one string. C: `IsTransactionBlock`.
     pub(crate) fn is_in_any_block(&self) -> bool {
         self.state.is_in_any_block()
@@ -63,9 +66,9 @@ impl SessionTransaction {
     }
 
     /// Before each statement.
-    pub(crate) fn start_statement(&mut self) {
+    pub(crate) fn start_statement(&mut self) -> Result<()> {
         let outcome = self.state.start_statement();
-        self.apply(&outcome);
+        self.apply(&outcome)
     }
 
     pub(crate) fn begin_implicit(&mut self) {
@@ -77,9 +80,12 @@ impl SessionTransaction {
     }
 
     /// After each statement that ended well.
-    pub(crate) fn end_statement(&mut self) {
+    ///
+    /// # Errors
+    /// What the commit says; the transaction is then rolled back.
+    pub(crate) fn end_statement(&mut self) -> Result<()> {
         let outcome = self.state.end_statement();
-        self.apply(&outcome);
+        self.apply(&outcome)
     }
 
     /// After an error. Returns nothing: whatever happens here must not fail.
@@ -88,7 +94,9 @@ impl SessionTransaction {
             self.failed = Some(Characteristics::current());
         }
         let outcome = self.state.fail();
-        self.apply(&outcome);
+        if let Some(level) = outcome.aborted_from {
+            self.abort_from(level);
+        }
     }
 
     /// Runs a transaction command; returns its tag where that differs from the command's own.
@@ -113,7 +121,7 @@ impl SessionTransaction {
                 return Err(crate::utility::not_supported("two-phase commit"));
             }
         };
-        self.apply(&outcome);
+        self.apply(&outcome)?;
         if let TransactionStmt::Commit { chain: true } | TransactionStmt::Rollback { chain: true } = command {
             characteristics.set()?;
         }
@@ -123,60 +131,77 @@ impl SessionTransaction {
         Ok(outcome.tag)
     }
 
-    fn apply(&mut self, outcome: &Outcome) {
+    fn apply(&mut self, outcome: &Outcome) -> Result<()> {
         if let Some(level) = outcome.committed_from {
-            if level == 1 {
-                self.objects.at_commit();
-                guc::at_xact_commit();
-                self.ended(true);
-            } else {
-                self.objects.at_sub_commit(level);
-                guc::at_sub_commit(level);
-            }
-            identity::follow_settings();
+            self.commit_from(level)?;
         }
         if let Some(level) = outcome.aborted_from {
-            if level == 1 {
-                self.objects.at_abort();
-                guc::at_xact_abort();
-                self.ended(false);
-            } else {
-                self.objects.at_sub_abort(level);
-                guc::at_sub_abort(level);
-            }
-            identity::follow_settings();
+            self.abort_from(level);
         }
         match outcome.began {
             Some(1) => self.began(),
             Some(_) => {
                 guc::new_nest_level();
+                xact::start_subtransaction()
             }
-            None => {}
+            None => Ok(()),
         }
     }
 
-    fn began(&mut self) {
+    /// Commits the levels from this one up. Open cursors go first: they hold pins and snapshots.
+    fn commit_from(&mut self, level: usize) -> Result<()> {
+        if level > 1 {
+            self.objects.at_sub_commit(level);
+            while xact::nest_level() as usize >= level {
+                xact::commit_subtransaction()?;
+            }
+            guc::at_sub_commit(level);
+        } else {
+            self.objects.at_commit();
+            if let Err(error) = commit_all() {
+                self.abort_from(1);
+                return Err(error);
+            }
+            guc::at_xact_commit();
+            self.ended(true);
+        }
+        identity::follow_settings();
+        Ok(())
+    }
+
+    /// Undoes the levels from this one up. A failed block's were undone when it failed; that is noticed.
+    fn abort_from(&mut self, level: usize) {
+        if level > 1 {
+            self.objects.at_sub_abort(level);
+            while xact::nest_level() as usize >= level {
+                xact::abort_subtransaction();
+            }
+            guc::at_sub_abort(level);
+        } else {
+            self.objects.at_abort();
+            xact::abort_transaction();
+            guc::at_xact_abort();
+            self.ended(false);
+        }
+        identity::follow_settings();
+    }
+
+    fn began(&mut self) -> Result<()> {
         self.start = self.statement_start;
-        self.next_lxid = self.next_lxid.wrapping_add(1).max(1);
         guc::at_xact_begin();
+        xact::set_statement_start(self.statement_start);
+        xact::start_transaction()?;
         types::adt::timestamp::set_transaction_timestamp(Some(self.start));
         activity::report_transaction_start(self.start);
-        if let Some(proc) = shmem::proc::try_my_proc() {
-            proc.lxid.store(self.next_lxid, Relaxed);
-            let vxid = (proc.backend_id(), self.next_lxid);
-            elog::session::update(|session| session.vxid = Some(vxid));
-        }
+        elog::session::update(|session| session.vxid = Some(xact::vxid()));
+        Ok(())
     }
 
     fn ended(&mut self, committed: bool) {
         self.commits += u32::from(committed);
         self.rollbacks += u32::from(!committed);
         activity::report_transaction_start(0);
-        if let Some(proc) = shmem::proc::try_my_proc() {
-            proc.lxid.store(0, Relaxed);
-            let vxid = (proc.backend_id(), 0);
-            elog::session::update(|session| session.vxid = Some(vxid));
-        }
+        elog::session::update(|session| session.vxid = session.vxid.map(|(backend, _)| (backend, 0)));
     }
 
     /// Tells the collector what ended since the last time: when the session gets idle, but not each time,
@@ -191,6 +216,14 @@ impl SessionTransaction {
         let database = identity::get().database;
         pgstat::send(&pgstat::Message::Transactions { database, commits, rollbacks });
     }
+}
+
+/// The whole transaction, open savepoints included.
+fn commit_all() -> Result<()> {
+    while xact::nest_level() > 1 {
+        xact::commit_subtransaction()?;
+    }
+    xact::commit_transaction()
 }
 
 /// What SET TRANSACTION sets. C: `SavedTransactionCharacteristics`.

@@ -9,9 +9,13 @@ use elog::{PgError, Result, error, pg_error};
 use executor::Column;
 use guc::GucAction;
 use parser::Statement;
-use parser::ast::{DefElem, DiscardTarget, RoleSpec, SetAction, SetStmt, SetValue, TransactionStmt};
+use parser::ast::{
+    CreateTableAsStmt, DefElem, DiscardTarget, RoleSpec, SetAction, SetStmt, SetValue, TransactionStmt,
+};
+use transam::xact;
 use types::{Datum, oid};
 
+use crate::copy;
 use crate::cursor;
 use crate::identity;
 use crate::objects::Objects;
@@ -120,8 +124,54 @@ pub(crate) fn run(session: &mut Session, prepared: &Prepared, params: &[Datum]) 
         Statement::DropRole { roles, missing_ok } => roles::drop(roles, *missing_ok)?,
         // A name that nobody listens to: nothing to do, as in PostgreSQL.
         Statement::Unlisten(_) => {}
-        _ => return Err(not_supported(prepared.tag)),
+        Statement::Copy(stmt) => return copy::run(session, stmt, &prepared.text),
+        Statement::CreateTableAs(stmt) => return create_table_as(session, stmt, &prepared.text),
+        _ => run_on_tables(session, statement, prepared)?,
     }
+    Ok(Answer::Tag(tag))
+}
+
+/// The commands on tables, which `commands` has.
+fn run_on_tables(session: &Session, statement: &Statement, prepared: &Prepared) -> Result<()> {
+    let text = &prepared.text;
+    match statement {
+        Statement::CreateTable(stmt) => {
+            xact::prevent_if_read_only(prepared.tag)?;
+            query::with_context(session, text, |cx| commands::table::create(cx, stmt))
+        }
+        Statement::Drop(stmt) => {
+            xact::prevent_if_read_only(prepared.tag)?;
+            query::with_context(session, text, |cx| commands::table::drop(cx, stmt))
+        }
+        Statement::Truncate(stmt) => {
+            query::with_context(session, text, |cx| commands::table::truncate(cx, stmt))
+        }
+        Statement::Lock(stmt) => {
+            session.transaction.require_block("LOCK TABLE")?;
+            query::with_context(session, text, |cx| commands::table::lock(cx, stmt))
+        }
+        Statement::Vacuum { is_vacuum, options, relations } => {
+            let options = commands::vacuum::Options::parse(*is_vacuum, options, text)?;
+            if *is_vacuum {
+                session.transaction.prevent_block("VACUUM")?;
+            }
+            query::with_context(session, text, |cx| commands::vacuum::run(cx, options, relations))
+        }
+        _ => Err(not_supported(prepared.tag)),
+    }
+}
+
+/// CREATE TABLE AS completes as the query that it runs.
+fn create_table_as(session: &Session, stmt: &CreateTableAsStmt, text: &str) -> Result<Answer> {
+    xact::prevent_if_read_only(if stmt.is_select_into { "SELECT INTO" } else { "CREATE TABLE AS" })?;
+    let snapshot = transam::transaction_snapshot()?;
+    let _active = transam::snapshot::push_active(&snapshot);
+    let rows = query::with_context(session, text, |cx| commands::create_as::run(cx, stmt))?;
+    let tag = match rows {
+        Some(_) if !stmt.with_data => Cow::Borrowed("CREATE TABLE AS"),
+        Some(rows) => Cow::Owned(format!("SELECT {rows}")),
+        None => Cow::Borrowed("CREATE TABLE AS"),
+    };
     Ok(Answer::Tag(tag))
 }
 

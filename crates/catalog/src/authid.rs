@@ -1,24 +1,19 @@
-//! Roles and who is a member of whom: `global/pg_auth`.
+//! Roles and who is a member of whom: pg_authid and pg_auth_members.
 //!
-//! A line of a role: name, oid, attributes, connection limit, password, end of validity. A line of a
-//! membership: the word `member`, then the oids of role, member and grantor, then `admin` or `-`.
+//! [`Roles`] is all of them as of one moment, in memory; [`update`] stores what a command made of it, row by row.
 //!
 //! C counterpart: catalog/pg_authid.h, pg_auth_members.h, commands/user.c (what changes, not who may),
 //! utils/adt/acl.c (`is_member_of_role` and its like).
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::path::Path;
 
 use common::{Oid, SqlState};
 use elog::{PgError, Result, error};
 
-use crate::flat_file::{FlatFile, Words, name_prefix, push_flags, push_quoted, while_locked};
 use crate::predefined;
 
-/// Where roles are, below the data directory.
-pub const AUTH_FILE: &str = "global/pg_auth";
+mod stored;
 
 /// A role. C: `FormData_pg_authid`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +44,6 @@ pub struct Role {
     pub valid_until: Option<String>,
 }
 
-const ATTRIBUTES: [&str; 7] =
-    ["superuser", "inherit", "createrole", "createdb", "login", "replication", "bypassrls"];
-
 impl Role {
     /// What `CREATE ROLE name` makes: inherits, has no other attribute. The oid is given by
     /// [`Roles::create`].
@@ -71,55 +63,6 @@ impl Role {
             valid_until: None,
         }
     }
-
-    fn to_line(&self) -> String {
-        let mut line = name_prefix(&self.name);
-        let _ = write!(line, "{} ", self.oid);
-        push_flags(
-            &mut line,
-            ATTRIBUTES,
-            [
-                self.superuser,
-                self.inherit,
-                self.createrole,
-                self.createdb,
-                self.login,
-                self.replication,
-                self.bypassrls,
-            ],
-        );
-        let _ = write!(line, " {}", self.conn_limit);
-        for optional in [&self.password, &self.valid_until] {
-            line.push(' ');
-            match optional {
-                Some(text) => push_quoted(&mut line, text),
-                None => line.push('-'),
-            }
-        }
-        line
-    }
-
-    fn from_line(line: &str) -> Option<Role> {
-        let mut words = Words(line);
-        let name = words.quoted()?.into_owned();
-        let oid = Oid(words.number()?);
-        let [superuser, inherit, createrole, createdb, login, replication, bypassrls] =
-            words.flags(ATTRIBUTES)?;
-        Some(Role {
-            oid,
-            name,
-            superuser,
-            inherit,
-            createrole,
-            createdb,
-            login,
-            replication,
-            bypassrls,
-            conn_limit: words.number()?,
-            password: words.optional()?.map(Cow::into_owned),
-            valid_until: words.optional()?.map(Cow::into_owned),
-        })
-    }
 }
 
 /// `member` has been granted `role`. C: `FormData_pg_auth_members`.
@@ -135,51 +78,36 @@ pub struct Membership {
     pub admin: bool,
 }
 
-const MEMBER: &str = "member ";
-
-impl Membership {
-    fn to_line(self) -> String {
-        let Membership { role, member, grantor, admin } = self;
-        format!("{MEMBER}{role} {member} {grantor} {}", if admin { "admin" } else { "-" })
-    }
-
-    fn from_line(line: &str) -> Option<Membership> {
-        let mut words = Words(line.strip_prefix(MEMBER)?);
-        Some(Membership {
-            role: Oid(words.number()?),
-            member: Oid(words.number()?),
-            grantor: Oid(words.number()?),
-            admin: words.flags(["admin"])? == [true],
-        })
-    }
-}
-
-/// All roles as of one moment. Only the lines that are asked for are parsed.
-#[derive(Clone, Debug)]
+/// All roles as of one moment.
+#[derive(Clone, Debug, Default)]
 pub struct Roles {
-    file: FlatFile,
+    roles: Vec<Role>,
+    memberships: Vec<Membership>,
+    /// Gives out OIDs: the cluster's counter, or the next after the highest.
+    new_oid: Option<fn() -> Result<Oid>>,
 }
 
-/// Reads the cluster's roles: one open, one read.
-pub fn load(data_dir: &Path) -> Result<Roles> {
-    Ok(Roles { file: FlatFile::read(data_dir, AUTH_FILE)? })
+/// Reads the cluster's roles: from memory, unless they have changed since the last time. Works before a database
+/// is chosen. The data directory is the current one.
+///
+/// # Errors
+/// What reading the catalogs says.
+pub fn load(_data_dir: &Path) -> Result<Roles> {
+    stored::load()
 }
 
-/// Reads the roles, changes them and makes the change durable, while no other session can. If `change`
-/// fails, nothing has happened.
-pub fn update<T>(data_dir: &Path, change: impl FnOnce(&mut Roles) -> Result<T>) -> Result<T> {
-    while_locked(data_dir, || {
-        let mut roles = load(data_dir)?;
-        let result = change(&mut roles)?;
-        roles.save(data_dir)?;
-        Ok(result)
-    })
+/// Reads the roles, changes them, and stores what has changed: as part of the transaction, and while no other
+/// session can. If `change` fails, nothing has happened.
+///
+/// # Errors
+/// Those of `change` and of storing.
+pub fn update<T>(_data_dir: &Path, change: impl FnOnce(&mut Roles) -> Result<T>) -> Result<T> {
+    stored::update(change)
 }
 
 impl Roles {
     /// The roles of a new cluster: its superuser, with this password verifier, and the predefined ones.
     pub fn initial(superuser: &str, password: Option<String>) -> Roles {
-        let mut roles = Roles { file: FlatFile::empty(AUTH_FILE) };
         let superuser = Role {
             oid: predefined::BOOTSTRAP_SUPERUSER,
             superuser: true,
@@ -191,25 +119,18 @@ impl Roles {
             password,
             ..Role::new(superuser)
         };
-        roles.file.push_line(&superuser.to_line());
-        for (oid, name) in predefined::ROLES {
-            roles.file.push_line(&Role { oid, ..Role::new(name) }.to_line());
-        }
-        for (role, member) in predefined::MEMBERSHIPS {
+        let mut roles = vec![superuser];
+        roles.extend(predefined::ROLES.map(|(oid, name)| Role { oid, ..Role::new(name) }));
+        let memberships = predefined::MEMBERSHIPS.map(|(role, member)| {
             let grantor = predefined::BOOTSTRAP_SUPERUSER;
-            roles.file.push_line(&Membership { role, member, grantor, admin: false }.to_line());
-        }
-        roles
-    }
-
-    /// Replaces the cluster's roles by these, durably. Sessions that change roles use [`update`].
-    pub fn save(&self, data_dir: &Path) -> Result<()> {
-        self.file.write(data_dir)
+            Membership { role, member, grantor, admin: false }
+        });
+        Roles { roles, memberships: memberships.to_vec(), new_oid: None }
     }
 
     /// The role of this name.
     pub fn find(&self, name: &str) -> Result<Option<Role>> {
-        self.file.line_starting_with(&name_prefix(name)).map(|line| self.parse(line)).transpose()
+        Ok(self.roles.iter().find(|role| role.name == name).cloned())
     }
 
     /// The role of this name, or `role "x" does not exist`. C: `get_role_oid`.
@@ -219,26 +140,17 @@ impl Roles {
 
     /// The role with this oid. C: `GetUserNameFromId` and the cache `AUTHOID`.
     pub fn find_oid(&self, oid: Oid) -> Result<Option<Role>> {
-        for line in self.role_lines() {
-            let mut words = Words(line);
-            // The name has to be stepped over to get at the oid behind it.
-            let found = words.quoted().and_then(|_| words.number()).ok_or_else(|| self.file.corrupt(line))?;
-            if Oid(found) == oid {
-                return self.parse(line).map(Some);
-            }
-        }
-        Ok(None)
+        Ok(self.roles.iter().find(|role| role.oid == oid).cloned())
     }
 
     /// Every role.
     pub fn all(&self) -> Result<Vec<Role>> {
-        self.role_lines().map(|line| self.parse(line)).collect()
+        Ok(self.roles.clone())
     }
 
     /// Every membership.
     pub fn memberships(&self) -> Result<Vec<Membership>> {
-        let lines = self.file.lines().filter(|line| line.starts_with(MEMBER));
-        lines.map(|line| Membership::from_line(line).ok_or_else(|| self.file.corrupt(line))).collect()
+        Ok(self.memberships.clone())
     }
 
     /// Is it the role itself, or a member of it, directly or through others? Being superuser does not
@@ -281,14 +193,9 @@ impl Roles {
         if !role.oid.is_valid() {
             role.oid = self.next_oid()?;
         }
-        // Before the memberships, so that the file stays in two parts.
-        let line = role.to_line();
-        let mut lines: Vec<String> = self.role_lines().map(str::to_owned).collect();
-        lines.push(line);
-        lines.extend(self.file.lines().filter(|line| line.starts_with(MEMBER)).map(str::to_owned));
-        self.file = FlatFile::empty(AUTH_FILE);
-        lines.iter().for_each(|line| self.file.push_line(line));
-        Ok(role.oid)
+        let oid = role.oid;
+        self.roles.push(role);
+        Ok(oid)
     }
 
     /// Changes a role, its name included. C: `AlterRole`, `RenameRole`.
@@ -304,10 +211,9 @@ impl Roles {
                 return Err(duplicate_role(&role.name));
             }
         }
-        let (prefix, new_line) = (name_prefix(name), role.to_line());
-        self.file.rewrite(|line| {
-            Some(if line.starts_with(&prefix) { Cow::Owned(new_line.clone()) } else { Cow::Borrowed(line) })
-        });
+        for slot in self.roles.iter_mut().filter(|slot| slot.oid == oid) {
+            *slot = role.clone();
+        }
         Ok(())
     }
 
@@ -322,14 +228,8 @@ impl Roles {
                 "cannot drop role {name} because it is required by the database system"
             ));
         }
-        let prefix = name_prefix(name);
-        self.file.rewrite(|line| {
-            let gone = match Membership::from_line(line) {
-                Some(membership) => membership.role == role.oid || membership.member == role.oid,
-                None => line.starts_with(&prefix),
-            };
-            (!gone).then_some(Cow::Borrowed(line))
-        });
+        self.roles.retain(|other| other.oid != role.oid);
+        self.memberships.retain(|m| m.role != role.oid && m.member != role.oid);
         Ok(())
     }
 
@@ -350,33 +250,24 @@ impl Roles {
             return Ok(false);
         }
         self.revoke(membership.role, membership.member);
-        self.file.push_line(&membership.to_line());
+        self.memberships.push(membership);
         Ok(true)
     }
 
     /// Ends a membership. Returns false if there was none. C: `DelRoleMems`.
     pub fn revoke(&mut self, role: Oid, member: Oid) -> bool {
-        let mut found = false;
-        self.file.rewrite(|line| {
-            let gone = Membership::from_line(line).is_some_and(|m| m.role == role && m.member == member);
-            found |= gone;
-            (!gone).then_some(Cow::Borrowed(line))
-        });
-        found
+        let before = self.memberships.len();
+        self.memberships.retain(|m| m.role != role || m.member != member);
+        self.memberships.len() != before
     }
 
     fn next_oid(&self) -> Result<Oid> {
-        let highest = self.all()?.iter().map(|role| role.oid.0).max().unwrap_or(0);
+        if let Some(new_oid) = self.new_oid {
+            return new_oid();
+        }
+        let highest = self.roles.iter().map(|role| role.oid.0).max().unwrap_or(0);
         let next = highest.checked_add(1).map(|next| next.max(predefined::FIRST_NORMAL_OID.0));
         next.map(Oid).ok_or_else(|| error!(SqlState::PROGRAM_LIMIT_EXCEEDED, "out of role identifiers"))
-    }
-
-    fn role_lines(&self) -> impl Iterator<Item = &str> {
-        self.file.lines().filter(|line| line.starts_with('"'))
-    }
-
-    fn parse(&self, line: &str) -> Result<Role> {
-        Role::from_line(line).ok_or_else(|| self.file.corrupt(line))
     }
 }
 

@@ -1,22 +1,17 @@
-//! Databases: `global/pg_database`.
-//!
-//! A line: name, oid, owner, encoding, flags, connection limit, collation, character classes, tablespace.
+//! Databases: pg_database.
 //!
 //! C counterpart: catalog/pg_database.h; reading at login as `GetDatabaseTuple` (postinit.c).
 
-use std::borrow::Cow;
-use std::fmt::Write;
 use std::path::Path;
 
 use common::{Oid, SqlState};
 use elog::{Result, error};
 
 use crate::encoding::Encoding;
-use crate::flat_file::{FlatFile, Words, name_prefix, push_flags, push_quoted, while_locked};
 use crate::predefined;
 
-/// Where databases are, below the data directory.
-pub const DATABASE_FILE: &str = "global/pg_database";
+mod stored;
+
 /// What new databases are copied from. C: `Template1DbOid`.
 pub const TEMPLATE1: Oid = Oid(1);
 /// A copy of it that nobody may change. C: `Template0DbOid`.
@@ -51,69 +46,33 @@ pub struct Database {
     pub tablespace: Oid,
 }
 
-const FLAGS: [&str; 2] = ["connect", "template"];
-
-impl Database {
-    fn to_line(&self) -> String {
-        let mut line = name_prefix(&self.name);
-        let _ = write!(line, "{} {} {} ", self.oid, self.owner, self.encoding.name());
-        push_flags(&mut line, FLAGS, [self.allow_conn, self.is_template]);
-        let _ = write!(line, " {} ", self.conn_limit);
-        push_quoted(&mut line, &self.collate);
-        line.push(' ');
-        push_quoted(&mut line, &self.ctype);
-        let _ = write!(line, " {}", self.tablespace);
-        line
-    }
-
-    fn from_line(line: &str) -> Option<Database> {
-        let mut words = Words(line);
-        let name = words.quoted()?.into_owned();
-        let oid = Oid(words.number()?);
-        let owner = Oid(words.number()?);
-        let encoding = Encoding::from_name(words.bare()?)?;
-        let [allow_conn, is_template] = words.flags(FLAGS)?;
-        Some(Database {
-            oid,
-            name,
-            owner,
-            encoding,
-            allow_conn,
-            is_template,
-            conn_limit: words.number()?,
-            collate: words.quoted()?.into_owned(),
-            ctype: words.quoted()?.into_owned(),
-            tablespace: Oid(words.number()?),
-        })
-    }
-}
-
-/// All databases as of one moment. Only the lines that are asked for are parsed.
-#[derive(Clone, Debug)]
+/// All databases as of one moment.
+#[derive(Clone, Debug, Default)]
 pub struct Databases {
-    file: FlatFile,
+    databases: Vec<Database>,
 }
 
-/// Reads the cluster's databases: one open, one read.
-pub fn load(data_dir: &Path) -> Result<Databases> {
-    Ok(Databases { file: FlatFile::read(data_dir, DATABASE_FILE)? })
+/// Reads the cluster's databases: from memory, unless they have changed since the last time.
+///
+/// # Errors
+/// What reading the catalog says.
+pub fn load(_data_dir: &Path) -> Result<Databases> {
+    stored::load()
 }
 
-/// Reads the databases, changes them and makes the change durable, while no other session can. If
-/// `change` fails, nothing has happened.
-pub fn update<T>(data_dir: &Path, change: impl FnOnce(&mut Databases) -> Result<T>) -> Result<T> {
-    while_locked(data_dir, || {
-        let mut databases = load(data_dir)?;
-        let result = change(&mut databases)?;
-        databases.save(data_dir)?;
-        Ok(result)
-    })
+/// Reads the databases, changes them, and stores what has changed: as part of the transaction, and while no other
+/// session can. If `change` fails, nothing has happened.
+///
+/// # Errors
+/// Those of `change` and of storing.
+pub fn update<T>(_data_dir: &Path, change: impl FnOnce(&mut Databases) -> Result<T>) -> Result<T> {
+    stored::update(change)
 }
 
 impl Databases {
     /// The databases of a new cluster: `template1`, `template0`, `postgres`.
     pub fn initial(encoding: Encoding, collate: &str, ctype: &str) -> Databases {
-        let mut databases = Databases { file: FlatFile::empty(DATABASE_FILE) };
+        let mut databases = Databases::default();
         for (oid, name, allow_conn, is_template) in [
             (POSTGRES, "postgres", true, false),
             (TEMPLATE1, "template1", true, true),
@@ -131,46 +90,35 @@ impl Databases {
                 ctype: ctype.to_owned(),
                 tablespace: PG_DEFAULT_TABLESPACE,
             };
-            databases.file.push_line(&database.to_line());
+            databases.databases.push(database);
         }
         databases
     }
 
-    /// Replaces the cluster's databases by these, durably.
-    pub fn save(&self, data_dir: &Path) -> Result<()> {
-        self.file.write(data_dir)
-    }
-
     /// The database of this name. C: `GetDatabaseTuple`.
     pub fn find(&self, name: &str) -> Result<Option<Database>> {
-        self.file.line_starting_with(&name_prefix(name)).map(|line| self.parse(line)).transpose()
+        Ok(self.databases.iter().find(|database| database.name == name).cloned())
     }
 
     /// The database with this oid. C: `GetDatabaseTupleByOid`.
     pub fn find_oid(&self, oid: Oid) -> Result<Option<Database>> {
-        Ok(self.all()?.into_iter().find(|database| database.oid == oid))
+        Ok(self.databases.iter().find(|database| database.oid == oid).cloned())
     }
 
     /// Every database.
     pub fn all(&self) -> Result<Vec<Database>> {
-        self.file.lines().map(|line| self.parse(line)).collect()
+        Ok(self.databases.clone())
     }
 
     /// Changes a database. C: `AlterDatabase`.
     pub fn alter(&mut self, name: &str, change: impl FnOnce(&mut Database)) -> Result<()> {
-        let mut database = self
-            .find(name)?
+        let database = self
+            .databases
+            .iter_mut()
+            .find(|database| database.name == name)
             .ok_or_else(|| error!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist"))?;
-        change(&mut database);
-        let (prefix, new_line) = (name_prefix(name), database.to_line());
-        self.file.rewrite(|line| {
-            Some(if line.starts_with(&prefix) { Cow::Owned(new_line.clone()) } else { Cow::Borrowed(line) })
-        });
+        change(database);
         Ok(())
-    }
-
-    fn parse(&self, line: &str) -> Result<Database> {
-        Database::from_line(line).ok_or_else(|| self.file.corrupt(line))
     }
 }
 
@@ -182,8 +130,6 @@ mod tests {
     fn three_databases_to_begin_with() {
         let utf8 = Encoding::from_name("UTF8").unwrap();
         let mut databases = Databases::initial(utf8, "C.UTF-8", "C");
-        let line = databases.file.line_starting_with("\"template1\"").unwrap();
-        assert_eq!(line, "\"template1\" 1 10 UTF8 connect,template -1 \"C.UTF-8\" \"C\" 1663");
         assert!(!databases.find("template0").unwrap().unwrap().allow_conn);
         assert_eq!(databases.find_oid(POSTGRES).unwrap().unwrap().name, "postgres");
         assert_eq!(databases.find("nope").unwrap(), None);

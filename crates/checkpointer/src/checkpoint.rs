@@ -1,85 +1,253 @@
-//! One checkpoint, with the two log lines around it.
+//! One checkpoint.
 //!
-//! C counterpart: `CreateCheckPoint`, `LogCheckpointStart` and `LogCheckpointEnd` of xlog.c.
+//! 1. The redo point is fixed while nobody inserts WAL (K2).
+//! 2. Whoever is between its commit record and its commit log entry is waited for (K3).
+//! 3. Everything that is dirty is written, slowly unless somebody is in a hurry, and then synced.
+//! 4. The record is written to WAL and flushed; then pg_control names it (K1).
+//! 5. What only the checkpoint before needed is removed: files of dropped relations, old WAL (K4).
+//!
+//! A crash at any moment before the end of step 4 leaves the old checkpoint in force, and everything the new one
+//! did is work that recovery finds done already.
+//!
+//! C counterpart: `CreateCheckPoint`, `CheckPointGuts` of xlog.c, `CheckpointWriteDelay` of checkpointer.c.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::cell::Cell;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::pg_control::DbState;
-use elog::{Result, ereport};
+use common::pg_control::{CheckPoint, DbState};
+use common::{Lsn, SqlState};
+use elog::{Result, ereport, error};
+use miscinit::interrupt::{self, Pending};
+use miscinit::ps_status;
+use shmem::latch;
+use shmem::wait_event::WaitEvent;
+use transam::procarray::{DELAY_CHECKPOINT_COMPLETE, DELAY_CHECKPOINT_START, vxids_delaying};
 
-use crate::CheckpointFlags;
+use crate::pace::Pace;
+use crate::report::{self, Statistics};
+use crate::{CheckpointFlags, checkpointer};
 
-/// What a checkpoint did, for the log.
-#[derive(Default)]
-struct Statistics {
-    buffers_written: u64,
-    segments_added: u32,
-    segments_removed: u32,
-    segments_recycled: u32,
-    write_secs: f64,
-    sync_secs: f64,
-    files_synced: u32,
-    longest_sync_secs: f64,
-    distance_bytes: u64,
-    estimate_bytes: u64,
+/// Writes between two looks at the queue of fsync requests when there is no time for pauses (K6).
+/// C: `WRITES_PER_ABSORB`.
+const WRITES_PER_ABSORB: u32 = 1000;
+/// A pause of a checkpoint that is ahead of its schedule.
+const WRITE_DELAY: Duration = Duration::from_millis(100);
+
+thread_local! {
+    static UNTIL_ABSORB: Cell<u32> = const { Cell::new(WRITES_PER_ABSORB) };
 }
 
-/// Performs a checkpoint.
+/// A part of a checkpoint that a crate above this one does.
+type Part = fn() -> Result<()>;
+
+/// All of them.
+static GUTS: Mutex<Vec<Part>> = Mutex::new(Vec::new());
+
+/// Adds a part of every checkpoint, done before the buffers are written (the relation map of `catalog`). To be called
+/// before the first fork. C: the calls in `CheckPointGuts`.
+pub fn add_guts(part: Part) {
+    GUTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(part);
+}
+
+/// Performs a checkpoint; does nothing if nothing has happened since the last, unless the flags insist.
 ///
 /// # Errors
-/// PANIC if pg_control cannot be written.
+/// Those of writing and syncing; the checkpoint has then not been made. PANIC from WAL and pg_control.
 pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
-    let needed = CheckpointFlags::SHUTDOWN | CheckpointFlags::END_OF_RECOVERY | CheckpointFlags::FORCE;
-    if !flags.intersects(needed) {
-        ereport!(Debug1, "checkpoint skipped because system is idle");
-        return Ok(());
+    let end_of_recovery = flags.contains(CheckpointFlags::END_OF_RECOVERY);
+    let shutdown = end_of_recovery || flags.contains(CheckpointFlags::SHUTDOWN);
+    if wal::in_recovery() && !end_of_recovery {
+        return Err(error!(SqlState::INTERNAL_ERROR, "can't create a checkpoint during recovery"));
     }
-    let began = Instant::now();
-    let shutdown = flags.contains(CheckpointFlags::SHUTDOWN);
+    let mut statistics = Statistics::begin();
+    storage::sync::pre_checkpoint();
+    let control = wal::control_file::read()?;
     if shutdown {
         wal::control_file::update(|control| control.state = DbState::ShuttingDown)?;
     }
-    if guc::vars::LOG_CHECKPOINTS.get() {
-        ereport!(Log, "checkpoint starting:{}", flags.words());
+    let mut checkpoint = begin(shutdown, &control.checkpoint_copy);
+    let insists = shutdown || flags.contains(CheckpointFlags::FORCE);
+    if end_of_recovery {
+        // For the others recovery still goes on.
+        wal::set_insert_allowed(Some(true));
     }
-    let statistics = Statistics::default();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-    wal::control_file::update(|control| {
-        control.time = now;
-        control.checkpoint_copy.time = now;
-        if shutdown {
-            control.state = DbState::ShutDown;
-        }
-    })?;
-    if guc::vars::LOG_CHECKPOINTS.get() {
-        statistics.log(began.elapsed().as_secs_f64());
+    let Some(fixed) = wal::checkpoint::begin((!insists).then_some(control.checkpoint)) else {
+        ereport!(Debug1, "checkpoint skipped because system is idle");
+        return Ok(());
+    };
+    (checkpoint.redo, checkpoint.full_page_writes) = (fixed.redo, fixed.full_page_writes);
+    (checkpoint.this_timeline, checkpoint.prev_timeline) = (fixed.timeline, fixed.previous_timeline);
+    report::log_start(flags);
+    show_in_title(flags);
+    // Some time after the redo point: what happens in between is in WAL.
+    transam::StartupState::now(shutdown).store(&mut checkpoint);
+    wait_for(DELAY_CHECKPOINT_START);
+    guts(flags, checkpoint.redo, &mut statistics)?;
+    wait_for(DELAY_CHECKPOINT_COMPLETE);
+    if !shutdown && standby_info_active() {
+        transam::log_standby_snapshot();
     }
+    // K5 is checked in there.
+    let record = wal::checkpoint::write(&checkpoint, shutdown);
+    if end_of_recovery {
+        wal::set_insert_allowed(None);
+    }
+    name_in_control_file(&checkpoint, record.start, shutdown);
+    storage::sync::post_checkpoint();
+    clean_up(&checkpoint, control.checkpoint_copy.redo, record.end, shutdown, &mut statistics)?;
+    statistics.finish();
+    ps_status::set_activity("");
     Ok(())
 }
 
-impl Statistics {
-    fn log(&self, total_secs: f64) {
-        let average_sync =
-            if self.files_synced == 0 { 0.0 } else { self.sync_secs / f64::from(self.files_synced) };
-        let percent = 100.0 * self.buffers_written as f64 / f64::from(guc::vars::SHARED_BUFFERS.get());
-        ereport!(
-            Log,
-            "checkpoint complete: wrote {} buffers ({:.1}%); {} WAL file(s) added, {} removed, {} recycled; \
-             write={:.3} s, sync={:.3} s, total={:.3} s; sync files={}, longest={:.3} s, average={:.3} s; \
-             distance={} kB, estimate={} kB",
-            self.buffers_written,
-            percent,
-            self.segments_added,
-            self.segments_removed,
-            self.segments_recycled,
-            self.write_secs,
-            self.sync_secs,
-            total_secs,
-            self.files_synced,
-            self.longest_sync_secs,
-            average_sync,
-            self.distance_bytes / 1024,
-            self.estimate_bytes / 1024,
-        );
+/// C: `XLogStandbyInfoActive`.
+fn standby_info_active() -> bool {
+    guc::vars::WAL_LEVEL.get() != "minimal"
+}
+
+fn unix_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+}
+
+/// What is known before the redo point.
+fn begin(shutdown: bool, last: &CheckPoint) -> CheckPoint {
+    let mut checkpoint = last.clone();
+    checkpoint.time = unix_now();
+    // Read before the redo point is fixed: a standby needs every id that was running there.
+    let active = !shutdown && standby_info_active();
+    checkpoint.oldest_active_xid =
+        if active { transam::procarray::oldest_active_xid() } else { common::Xid::INVALID };
+    checkpoint
+}
+
+/// Waits until those who are now in the middle of something that a checkpoint must not cut in two have finished it (K3).
+/// Who begins it later does so behind the redo point. C: the loops over `GetVirtualXIDsDelayingChkpt`.
+fn wait_for(kind: u32) {
+    let mut delaying = vxids_delaying(kind);
+    while !delaying.is_empty() {
+        storage::sync::absorb();
+        auxprocess::wait(Some(Duration::from_millis(10)), WaitEvent::CHECKPOINT_START);
+        latch::reset();
+        let still = vxids_delaying(kind);
+        delaying.retain(|vxid| still.contains(vxid));
     }
+}
+
+/// C: `update_checkpoint_display`.
+fn show_in_title(flags: CheckpointFlags) {
+    if flags.contains(CheckpointFlags::END_OF_RECOVERY) {
+        ps_status::set_activity("performing end-of-recovery checkpoint");
+    } else if flags.contains(CheckpointFlags::SHUTDOWN) {
+        ps_status::set_activity("performing shutdown checkpoint");
+    }
+}
+
+/// Step 3. C: `CheckPointGuts`.
+fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistics) -> Result<()> {
+    let parts = GUTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    for part in parts {
+        part()?;
+    }
+    let write_began = Instant::now();
+    transam::checkpoint()?;
+    let all = CheckpointFlags::SHUTDOWN | CheckpointFlags::END_OF_RECOVERY | CheckpointFlags::FLUSH_ALL;
+    let mut pacer = Pacer::new(flags, redo);
+    statistics.buffers_written =
+        storage::checkpoint_buffers(flags.intersects(all), &mut |progress| pacer.pause(progress))?;
+    statistics.write = write_began.elapsed();
+    let sync_began = Instant::now();
+    let synced = storage::sync::process_sync_requests()?;
+    statistics.sync = sync_began.elapsed();
+    statistics.files_synced = u64::from(synced.files);
+    statistics.longest_sync = synced.longest;
+    statistics.sum_of_syncs = synced.total;
+    Ok(())
+}
+
+/// Makes the pauses of a spread checkpoint. C: `CheckpointWriteDelay`.
+struct Pacer {
+    flags: CheckpointFlags,
+    redo: Lsn,
+    began: Instant,
+}
+
+impl Pacer {
+    fn new(flags: CheckpointFlags, redo: Lsn) -> Pacer {
+        Pacer { flags, redo, began: Instant::now() }
+    }
+
+    fn is_in_a_hurry(&self) -> bool {
+        self.flags.contains(CheckpointFlags::IMMEDIATE)
+            || interrupt::is_pending(Pending::LastCycle)
+            || checkpointer::immediate_requested()
+    }
+
+    fn is_on_schedule(&self, progress: f64) -> bool {
+        let pace = Pace {
+            completion_target: guc::vars::CHECKPOINT_COMPLETION_TARGET.get(),
+            timeout: Duration::from_secs(guc::vars::CHECKPOINT_TIMEOUT.get() as u64),
+            segments: wal::recycle::checkpoint_segments(),
+            segment_bytes: wal::geometry().segment_size(),
+        };
+        let wal_bytes = wal::insert_lsn().0.saturating_sub(self.redo.0);
+        pace.on_schedule(progress, wal_bytes, self.began.elapsed())
+    }
+
+    fn pause(&mut self, progress: f64) {
+        if !self.is_in_a_hurry() && self.is_on_schedule(progress) {
+            if interrupt::take(Pending::ConfigReload) {
+                auxprocess::reload_config();
+            }
+            storage::sync::absorb();
+            UNTIL_ABSORB.set(WRITES_PER_ABSORB);
+            pgstat::report_buffers();
+            // A request or an order to leave sets the latch: both are looked at before the next write. The main
+            // loop looks again afterwards, so that resetting it here loses nothing.
+            auxprocess::wait(Some(WRITE_DELAY), WaitEvent::CHECKPOINT_WRITE_DELAY);
+            latch::reset();
+            return;
+        }
+        match UNTIL_ABSORB.get().checked_sub(1) {
+            Some(left) => UNTIL_ABSORB.set(left),
+            None => {
+                storage::sync::absorb();
+                UNTIL_ABSORB.set(WRITES_PER_ABSORB);
+            }
+        }
+    }
+}
+
+/// Step 4, second half (K1).
+fn name_in_control_file(checkpoint: &CheckPoint, at: Lsn, shutdown: bool) {
+    let outcome = wal::control_file::update(|control| {
+        if shutdown {
+            control.state = DbState::ShutDown;
+        }
+        control.time = unix_now();
+        control.checkpoint = at;
+        control.checkpoint_copy = checkpoint.clone();
+        // Crash recovery replays all of WAL: only an archive recovery has a point that it must reach.
+        control.min_recovery_point = Lsn::INVALID;
+        control.min_recovery_point_timeline = common::TimeLineId(0);
+    });
+    if let Err(error) = outcome {
+        elog::abort(error);
+    }
+}
+
+/// Step 5.
+fn clean_up(
+    checkpoint: &CheckPoint,
+    prior_redo: Lsn,
+    end: Lsn,
+    shutdown: bool,
+    statistics: &mut Statistics,
+) -> Result<()> {
+    if prior_redo != Lsn::INVALID {
+        wal::recycle::update_distance_estimate(checkpoint.redo.0.saturating_sub(prior_redo.0));
+    }
+    statistics.segments =
+        wal::recycle::after_checkpoint(checkpoint.redo, end, checkpoint.this_timeline, shutdown)?;
+    transam::after_checkpoint()
 }

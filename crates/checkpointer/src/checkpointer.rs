@@ -13,6 +13,7 @@
 //!
 //! C counterpart: `CheckpointerShmemStruct` and `RequestCheckpoint` of checkpointer.c.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -144,6 +145,31 @@ pub(crate) fn finish(work: Work, ok: bool) {
     wake_waiters();
 }
 
+/// Whether somebody who is in a hurry waits for the next checkpoint: then the current one hurries too.
+/// C: `ImmediateCheckpointRequested`.
+pub(crate) fn immediate_requested() -> bool {
+    REQUESTS.get().lock().flags & CheckpointFlags::IMMEDIATE.bits() != 0
+}
+
+thread_local! {
+    /// `done` at the last call of [`first_call_since_last_checkpoint`].
+    static SEEN_DONE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// True at the first call after each checkpoint. C: `FirstCallSinceLastCheckpoint`.
+pub fn first_call_since_last_checkpoint() -> bool {
+    let done = REQUESTS.get().lock().done;
+    SEEN_DONE.replace(done) != done
+}
+
+/// So much WAL has been written that a checkpoint should begin: asks for one and does not wait. The WAL writer's
+/// side calls it (`wal::set_checkpoint_requester`). C: the call in `XLogWrite`.
+pub fn request_for_wal_volume() {
+    if let Err(error) = request_checkpoint(CheckpointFlags::CAUSE_XLOG) {
+        error.with_severity(elog::Severity::Log).report();
+    }
+}
+
 fn wake_waiters() {
     for (proc, waiting) in shmem::proc::all_procs().iter().zip(WAITING.get()) {
         if waiting.load(SeqCst) != 0 {
@@ -164,6 +190,10 @@ const SIGNAL_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// only logged. What [`interrupt::check`] returns while waiting.
 #[doc(alias = "RequestCheckpoint")]
 pub fn request_checkpoint(flags: CheckpointFlags) -> Result<()> {
+    if !globals::under_postmaster() {
+        // A process on its own makes it itself; nobody is there whom a slow one would spare.
+        return crate::checkpoint::create(flags | CheckpointFlags::IMMEDIATE);
+    }
     let wait = flags.contains(CheckpointFlags::WAIT);
     let before = {
         let mut requests = REQUESTS.get().lock();

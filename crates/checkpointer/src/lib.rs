@@ -7,32 +7,48 @@
 //!             machine cannot take it away before the sessions. SIGQUIT = exit 2 at once. Death of the
 //!             postmaster = exit 1 at once.
 //! If it dies: a crash, unless it is the exit 0 that the postmaster asked for.
-//! Differs from PG 15: there are no buffers and no WAL yet, so a checkpoint is an update of pg_control; one
-//!             that nobody forces finds nothing to do and is skipped, as PostgreSQL skips it on an idle
-//!             cluster.
+//! Differs from PG 15: no restartpoints: during recovery only the end-of-recovery checkpoint is made. A request to
+//!             a checkpointer whose postmaster is dead fails at once.
 //!
-//! C counterpart: postmaster/checkpointer.c.
+//! Invariants:
+//! - K1  pg_control names a checkpoint only when its record is on disk, and everything that was dirty at its redo
+//!   point as well.
+//! - K2  Its redo point is fixed while nobody inserts WAL: every page changed before it is dirty or written.
+//! - K3  A commit whose record lies before the redo point has its commit log entry on disk with the checkpoint
+//!   (`wait_for_delayed_commits`).
+//! - K4  A file is removed (unlinked segment of a dropped relation, old WAL) only after pg_control has been written.
+//! - K5  After the shutdown checkpoint's redo point nobody writes WAL: otherwise PANIC.
+//! - K6  Requests to fsync are taken from the shared queue between any two pauses, so that it does not run full.
+//!
+//! C counterpart: postmaster/checkpointer.c; `CreateCheckPoint` of xlog.c.
 
 #![forbid(unsafe_code)]
 
 mod checkpointer; // 1. how the others ask for one (the file has C's name: LOCATION shows it)
 
 mod checkpoint; // 2. what a checkpoint does
+mod pace; // 3. how fast
+mod report; // 4. what the log says of it
 
 use std::time::{Duration, Instant};
 
+use activity::counters;
 use auxprocess::Turn;
-use elog::{Result, ereport};
+use elog::{PgError, Result, Severity, SourceLocation, ereport};
 use miscinit::child::ChildStart;
+use miscinit::exit;
 use miscinit::interrupt::{self, Pending};
-use miscinit::{exit, ps_status};
 use shmem::wait_event::WaitEvent;
 
-pub use checkpointer::{CheckpointFlags, request_checkpoint, reserve};
+pub use checkpoint::add_guts;
+pub use checkpointer::{
+    CheckpointFlags, first_call_since_last_checkpoint, request_checkpoint, request_for_wal_volume, reserve,
+};
 
 /// Entry point. C: `CheckpointerMain`.
 pub fn checkpointer_main(start: ChildStart) -> ! {
     auxprocess::begin(&start);
+    storage::init_process();
     checkpointer::announce();
     exit::on_shmem_exit(|_| checkpointer::withdraw());
     let mut last_checkpoint = Instant::now();
@@ -40,30 +56,92 @@ pub fn checkpointer_main(start: ChildStart) -> ! {
 }
 
 fn turn(last_checkpoint: &mut Instant) -> Result<Turn> {
+    storage::sync::absorb();
+    if !wal::in_recovery() {
+        // A reload may have changed it.
+        wal::records::update_full_page_writes();
+    }
     if interrupt::take(Pending::LastCycle) {
-        shut_down()?;
+        shut_down().map_err(abort_if_panic)?;
         return Ok(Turn::Exit(0));
     }
     let timeout = Duration::from_secs(guc::vars::CHECKPOINT_TIMEOUT.get() as u64);
     let requested = checkpointer::take();
-    let timed_out = last_checkpoint.elapsed() >= timeout;
+    let elapsed = last_checkpoint.elapsed();
+    let timed_out = elapsed >= timeout;
+    count(requested.is_some(), timed_out);
     if let Some(work) = requested.or_else(|| timed_out.then(checkpointer::Work::timed)) {
-        *last_checkpoint = Instant::now();
         let flags = if timed_out { work.flags | CheckpointFlags::TIME } else { work.flags };
-        let outcome = checkpoint::create(flags);
+        let began = Instant::now();
+        let outcome = perform(flags, elapsed);
+        // Files of dropped relations must not stay open for ever in a process that never ends.
+        storage::smgr::close_all();
         checkpointer::finish(work, outcome.is_ok());
-        outcome?;
+        outcome.map_err(abort_if_panic)?;
+        // One that failed is tried again soon, if it is due by time.
+        *last_checkpoint = began;
+        report_statistics();
         return Ok(Turn::Again);
     }
+    report_statistics();
     let left = timeout.saturating_sub(last_checkpoint.elapsed());
     Ok(Turn::Sleep(Some(left), WaitEvent::CHECKPOINTER_MAIN))
+}
+
+/// A failed fsync, for one: what is on disk is unknown, and the next try would not tell.
+fn abort_if_panic(error: PgError) -> PgError {
+    if error.severity >= Severity::Panic {
+        elog::abort(error);
+    }
+    error
+}
+
+/// A checkpoint, if there can be one now.
+fn perform(flags: CheckpointFlags, since_last: Duration) -> Result<()> {
+    let end_of_recovery = flags.contains(CheckpointFlags::END_OF_RECOVERY);
+    if wal::in_recovery() && !end_of_recovery {
+        // What a standby calls a restartpoint. After a crash there is none: recovery either ends or begins again.
+        ereport!(Debug2, "skipping restartpoint, recovery has not ended");
+        return Ok(());
+    }
+    if flags.contains(CheckpointFlags::CAUSE_XLOG) && !end_of_recovery {
+        warn_if_too_frequent(since_last);
+    }
+    checkpoint::create(flags)
+}
+
+fn warn_if_too_frequent(since_last: Duration) {
+    let Some(text) = pace::too_frequent(since_last, guc::vars::CHECKPOINT_WARNING.get()) else { return };
+    let location = SourceLocation { routine: "CheckpointerMain", file: "checkpointer.rs", line: line!() };
+    PgError::new(Severity::Log, common::SqlState::SUCCESSFUL_COMPLETION, text, location)
+        .hint("Consider increasing the configuration parameter \"max_wal_size\".")
+        .report();
+}
+
+fn count(requested: bool, timed: bool) {
+    counters::buffers(|buffers| {
+        if requested {
+            counters::add(&buffers.checkpoints_requested, 1);
+        } else if timed {
+            counters::add(&buffers.checkpoints_timed, 1);
+        }
+    });
+}
+
+fn report_statistics() {
+    pgstat::report_buffers();
+    pgstat::report_wal();
 }
 
 /// The last thing that is written before the cluster stops. C: `ShutdownXLOG`.
 fn shut_down() -> Result<()> {
     ereport!(Log, "shutting down");
-    ps_status::set_activity("performing shutdown checkpoint");
+    if wal::in_recovery() {
+        // Recovery was interrupted: it begins again at the same checkpoint.
+        return Ok(());
+    }
     checkpoint::create(CheckpointFlags::SHUTDOWN | CheckpointFlags::IMMEDIATE)?;
-    ps_status::set_activity("");
+    transam::shutdown()?;
+    report_statistics();
     Ok(())
 }

@@ -5,7 +5,10 @@ use std::rc::Rc;
 
 use common::Oid;
 use elog::Result;
+use parser::ast::TableLockMode;
 use types::fmgr::{Registry, RowIter, Session};
+
+use crate::table::TableInfo;
 
 /// Makes the rows of a relation.
 pub type RelationScan = Rc<dyn Fn(&Session<'_>) -> Result<RowIter>>;
@@ -40,6 +43,16 @@ pub trait Env: RelationSource {
 
     /// The current database's name: a three-part name must begin with it.
     fn current_database(&self) -> &str;
+
+    /// The table of that name, locked in this mode until the end of the transaction; without a schema, the first one
+    /// on the search path. Asked only for names that [`RelationSource::lookup`] does not know.
+    ///
+    /// # Errors
+    /// What locking and reading catalogs say.
+    fn table(&self, schema: Option<&str>, name: &str, mode: TableLockMode) -> Result<Option<Rc<TableInfo>>> {
+        let _ = (schema, name, mode);
+        Ok(None)
+    }
 
     /// Whether there is such a schema.
     fn schema_exists(&self, name: &str) -> bool {

@@ -2,13 +2,18 @@
 //!
 //! C counterpart: commands/explain.c.
 
+mod deparse;
+
 use common::SqlState;
 use elog::{Result, error};
-use parser::ast::{DefElem, JoinKind, OptionValue, SetOp};
+use parser::ast::{DefElem, JoinKind, OptionValue, SetOp, quote_identifier};
 use parser::char_position;
 
 use crate::exec::{Plan, PlanData};
-use crate::query::{Body, From, Query, Select};
+use crate::query::{
+    Action, Body, ChangeSource, From, InsertValue, Join, Modify, Query, Select, SetOperation, SortKey,
+};
+use deparse::Names;
 
 /// EXPLAIN's options, as far as they change what is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +69,7 @@ fn shown(value: &OptionValue) -> String {
         OptionValue::String(s) | OptionValue::Float(s) => s.clone(),
         OptionValue::Integer(i) => i.to_string(),
         OptionValue::Boolean(b) => b.to_string(),
-        OptionValue::Null | OptionValue::Roles(_) => String::new(),
+        OptionValue::Null | OptionValue::Roles(_) | OptionValue::Star | OptionValue::List(_) => String::new(),
     }
 }
 
@@ -78,9 +83,10 @@ fn boolean(option: &DefElem) -> Result<bool> {
     }
 }
 
-/// One step and those below it.
+/// One step, what there is to say about it, and those below it.
 struct Step {
     title: String,
+    notes: Vec<String>,
     children: Vec<Step>,
     /// Heads the step: `CTE x`, `SubPlan 1`.
     label: Option<String>,
@@ -88,16 +94,23 @@ struct Step {
 
 impl Step {
     fn new(title: impl Into<String>, children: Vec<Step>) -> Step {
-        Step { title: title.into(), children, label: None }
+        Step { title: title.into(), notes: Vec::new(), children, label: None }
+    }
+
+    fn note(mut self, what: &str, shown: Option<String>) -> Step {
+        self.notes.extend(shown.map(|shown| format!("{what}: {shown}")));
+        self
     }
 }
 
 /// The lines of the QUERY PLAN column.
 pub fn explain(plan: &Plan, options: ExplainOptions) -> Vec<String> {
     let data = plan.data();
-    let mut root = query_step(data, &data.query);
+    let names = Names::of(data);
+    let cx = Explainer { data, names };
+    let mut root = cx.query_step(&data.query);
     for (i, sub) in data.subplans.iter().enumerate() {
-        let mut step = query_step(data, &sub.query);
+        let mut step = cx.query_step(&sub.query);
         if sub.correlated {
             step.label = Some(format!("SubPlan {}", i + 1));
             root.children.push(step);
@@ -125,94 +138,219 @@ fn print(step: &Step, mut indent: usize, options: ExplainOptions, lines: &mut Ve
     } else {
         lines.push(format!("{}{costs}", step.title));
     }
+    lines.extend(step.notes.iter().map(|note| format!("{}  {note}", blanks(indent))));
     for child in &step.children {
         print(child, indent + 1, options, lines);
     }
 }
 
-fn query_step(data: &PlanData, query: &Query) -> Step {
-    let mut step = match &query.body {
-        Body::Values(rows) if rows.len() == 1 => Step::new("Result", Vec::new()),
-        Body::Values(_) => Step::new("Values Scan on \"*VALUES*\"", Vec::new()),
-        Body::SetOp(set) => {
-            let children = vec![query_step(data, &set.left), query_step(data, &set.right)];
-            let all = if set.all { " All" } else { "" };
-            match set.op {
-                SetOp::Union if set.all => Step::new("Append", children),
-                SetOp::Union => Step::new("HashAggregate", vec![Step::new("Append", children)]),
-                SetOp::Intersect => {
-                    Step::new(format!("HashSetOp Intersect{all}"), vec![Step::new("Append", children)])
-                }
-                SetOp::Except => {
-                    Step::new(format!("HashSetOp Except{all}"), vec![Step::new("Append", children)])
-                }
-            }
-        }
-        Body::Select(select) => select_step(data, select),
-    };
-    if !query.order.is_empty() {
-        step = Step::new("Sort", vec![step]);
-    }
-    if query.distinct.is_some() {
-        step = Step::new(if query.order.is_empty() { "HashAggregate" } else { "Unique" }, vec![step]);
-    }
-    if query.limit.is_some() || query.offset.is_some() {
-        step = Step::new("Limit", vec![step]);
-    }
-    for id in query.ctes.clone().rev() {
-        let cte = &data.ctes[id];
-        let mut inner = query_step(data, &cte.query);
-        if let Some((again, _)) = &cte.recursive {
-            inner = Step::new("Recursive Union", vec![inner, query_step(data, again)]);
-        }
-        inner.label = Some(format!("CTE {}", cte.name));
-        step.children.insert(0, inner);
-    }
-    step
+/// Makes steps of a statement's parts.
+struct Explainer<'a> {
+    data: &'a PlanData,
+    names: Names,
 }
 
-fn select_step(data: &PlanData, select: &Select) -> Step {
-    let mut step = match &select.from {
-        None => Step::new("Result", Vec::new()),
-        Some(from) => from_step(data, from),
-    };
-    if let Some(aggregate) = &select.aggregate {
-        let title = if aggregate.keys.is_empty() { "Aggregate" } else { "HashAggregate" };
-        step = Step::new(title, vec![step]);
+impl Explainer<'_> {
+    fn query_step(&self, query: &Query) -> Step {
+        let mut step = match &query.body {
+            Body::Values(rows) if rows.len() == 1 => Step::new("Result", Vec::new()),
+            Body::Values(_) => Step::new("Values Scan on \"*VALUES*\"", Vec::new()),
+            Body::SetOp(set) => self.set_step(set),
+            Body::Select(select) => self.select_step(select),
+            Body::Modify(modify) => self.modify_step(modify),
+        };
+        if !query.order.is_empty() {
+            let keys = query.order.iter().map(|key| self.sort_key(query, key));
+            let keys: Vec<String> = keys.collect();
+            step = Step::new("Sort", vec![step]).note("Sort Key", Some(keys.join(", ")));
+        }
+        if query.distinct.is_some() {
+            let title = if query.order.is_empty() { "HashAggregate" } else { "Unique" };
+            step = Step::new(title, vec![step]);
+            if query.order.is_empty() {
+                let keys = query.distinct.iter().flatten().map(|key| self.output(query, key.column));
+                step = step.note("Group Key", Some(keys.collect::<Vec<_>>().join(", ")));
+            }
+        }
+        if !query.row_locks.is_empty() {
+            step = Step::new("LockRows", vec![step]);
+        }
+        if query.limit.is_some() || query.offset.is_some() {
+            step = Step::new("Limit", vec![step]);
+        }
+        for id in query.ctes.clone().rev() {
+            let cte = &self.data.ctes[id];
+            let mut inner = self.query_step(&cte.query);
+            if let Some((again, _)) = &cte.recursive {
+                inner = Step::new("Recursive Union", vec![inner, self.query_step(again)]);
+            }
+            inner.label = Some(format!("CTE {}", cte.name));
+            step.children.insert(0, inner);
+        }
+        step
     }
-    for _ in &select.set_levels {
-        step = Step::new("ProjectSet", vec![step]);
+
+    fn set_step(&self, set: &SetOperation) -> Step {
+        let children = vec![self.query_step(&set.left), self.query_step(&set.right)];
+        let all = if set.all { " All" } else { "" };
+        match set.op {
+            SetOp::Union if set.all => Step::new("Append", children),
+            SetOp::Union => Step::new("HashAggregate", vec![Step::new("Append", children)]),
+            SetOp::Intersect => {
+                Step::new(format!("HashSetOp Intersect{all}"), vec![Step::new("Append", children)])
+            }
+            SetOp::Except => Step::new(format!("HashSetOp Except{all}"), vec![Step::new("Append", children)]),
+        }
     }
-    step
+
+    /// The expression behind an output column.
+    fn output(&self, query: &Query, column: usize) -> String {
+        match &query.body {
+            Body::Select(select) => {
+                select.targets.get(column).map_or_else(String::new, |target| self.names.sort_expr(target))
+            }
+            _ => query.columns.get(column).map_or_else(String::new, |c| c.name.clone()),
+        }
+    }
+
+    /// C: `show_sort_group_keys`, `show_sortorder_options`.
+    fn sort_key(&self, query: &Query, key: &SortKey) -> String {
+        let mut shown = self.output(query, key.column);
+        if key.descending {
+            shown += " DESC";
+        }
+        if key.nulls_first != key.descending {
+            shown += if key.nulls_first { " NULLS FIRST" } else { " NULLS LAST" };
+        }
+        shown
+    }
+
+    fn modify_step(&self, modify: &Modify) -> Step {
+        let (verb, child, alias) = match &modify.action {
+            Action::Insert { source: Some(query), values, .. } => {
+                ("Insert", self.insert_source_step(query, values), None)
+            }
+            Action::Insert { source: None, .. } => ("Insert", Step::new("Result", Vec::new()), None),
+            Action::Update(change) => ("Update", self.select_step(&change.select), target_alias(change)),
+            Action::Delete(change) => ("Delete", self.select_step(&change.select), target_alias(change)),
+        };
+        let name = &modify.table.name;
+        Step::new(on(verb, name, alias.as_deref().unwrap_or(name)), vec![child])
+    }
+
+    /// A query that stays one of its own below INSERT has a step that fits its columns to the table's.
+    fn insert_source_step(&self, query: &Query, values: &[InsertValue]) -> Step {
+        let step = self.query_step(query);
+        let is_one = match &query.body {
+            Body::Values(_) | Body::Modify(_) => false,
+            Body::SetOp(_) => true,
+            Body::Select(select) => select.aggregate.is_some() || !select.set_levels.is_empty(),
+        };
+        let is_one = is_one || !query.order.is_empty() || query.limit.is_some() || query.distinct.is_some();
+        let fits = values.iter().enumerate().all(|(i, v)| matches!(v, InsertValue::Column(c) if *c == i));
+        if is_one && !fits { Step::new("Subquery Scan on \"*SELECT*\"", vec![step]) } else { step }
+    }
+
+    fn select_step(&self, select: &Select) -> Step {
+        let mut step = match &select.from {
+            None => Step::new("Result", Vec::new()),
+            Some(from) => self.from_step(from),
+        };
+        let filter = select.filter.as_ref().map(|f| self.names.expr(f));
+        step = match select.from {
+            None => step.note("One-Time Filter", filter),
+            Some(_) => step.note("Filter", filter),
+        };
+        if let Some(aggregate) = &select.aggregate {
+            let keys: Vec<String> = aggregate.keys.iter().map(|(key, _)| self.names.sort_expr(key)).collect();
+            let title = if keys.is_empty() { "Aggregate" } else { "HashAggregate" };
+            step = Step::new(title, vec![step]);
+            if !keys.is_empty() {
+                step = step.note("Group Key", Some(keys.join(", ")));
+            }
+            step = step.note("Filter", select.having.as_ref().map(|h| self.names.expr(h)));
+        }
+        for _ in &select.set_levels {
+            step = Step::new("ProjectSet", vec![step]);
+        }
+        step
+    }
+
+    fn from_step(&self, from: &From) -> Step {
+        match from {
+            From::Function(scan) => {
+                let name = scan.functions.first().map_or("", |f| f.name.as_str());
+                Step::new(on("Function Scan", name, &scan.alias), Vec::new())
+            }
+            From::Relation { alias, .. } => Step::new(on("Function Scan", alias, alias), Vec::new()),
+            From::Table(scan) => {
+                let kind = if scan.tids.is_some() { "Tid Scan" } else { "Seq Scan" };
+                let tids = scan.tids.iter().flatten().map(|tid| format!("(ctid = {})", self.names.expr(tid)));
+                Step::new(on(kind, &scan.table.name, &scan.alias), Vec::new())
+                    .note("TID Cond", tids.reduce(|a, b| format!("{a} OR {b}")))
+                    .note("Filter", scan.filter.as_ref().map(|f| self.names.expr(f)))
+            }
+            From::Filter(filter) => {
+                self.from_step(&filter.0).note("Filter", Some(self.names.expr(&filter.1)))
+            }
+            From::Subquery { alias, query, .. } => match &query.body {
+                Body::Values(rows) if rows.len() > 1 => Step::new("Values Scan on \"*VALUES*\"", Vec::new()),
+                _ => Step::new(format!("Subquery Scan on {alias}"), vec![self.query_step(query)]),
+            },
+            From::Cte { alias, id, working: true, .. } => {
+                Step::new(on("WorkTable Scan", &self.data.ctes[*id].name, alias), Vec::new())
+            }
+            From::Cte { alias, id, .. } => {
+                Step::new(on("CTE Scan", &self.data.ctes[*id].name, alias), Vec::new())
+            }
+            From::Join(join) => self.join_step(join),
+        }
+    }
+
+    fn join_step(&self, join: &Join) -> Step {
+        let kind = match join.kind {
+            JoinKind::Inner => "",
+            JoinKind::Left => " Left",
+            JoinKind::Right => " Right",
+            JoinKind::Full => " Full",
+        };
+        let (left, right) = (self.from_step(&join.left), self.from_step(&join.right));
+        let filter = join.on.as_ref().map(|on| self.names.expr(on));
+        if join.hash.is_empty() {
+            let title =
+                if kind.is_empty() { "Nested Loop".into() } else { format!("Nested Loop{kind} Join") };
+            // The rows of the inner side are kept, as they come by again and again.
+            let right = match &join.right {
+                From::Table(_) if !join.lateral => Step::new("Materialize", vec![right]),
+                _ => right,
+            };
+            return Step::new(title, vec![left, right]).note("Join Filter", filter);
+        }
+        let mut keys = join.hash.iter().map(|key| self.names.expr(&key.condition));
+        let conditions = match join.hash.len() {
+            1 => keys.next().unwrap_or_default(),
+            _ => format!("({})", keys.collect::<Vec<_>>().join(" AND ")),
+        };
+        Step::new(format!("Hash{kind} Join"), vec![left, Step::new("Hash", vec![right])])
+            .note("Hash Cond", Some(conditions))
+            .note("Join Filter", filter)
+    }
+}
+
+/// What the changed table is called in the command.
+fn target_alias(change: &ChangeSource) -> Option<String> {
+    fn find(from: &From, base: usize) -> Option<String> {
+        match from {
+            From::Table(scan) if scan.base == base => Some(scan.alias.clone()),
+            From::Filter(filter) => find(&filter.0, base),
+            From::Join(join) => find(&join.left, base).or_else(|| find(&join.right, base)),
+            _ => None,
+        }
+    }
+    find(change.select.from.as_ref()?, change.old_base)
 }
 
 fn on(kind: &str, name: &str, alias: &str) -> String {
+    let (name, alias) = (quote_identifier(name), quote_identifier(alias));
     if name == alias { format!("{kind} on {name}") } else { format!("{kind} on {name} {alias}") }
-}
-
-fn from_step(data: &PlanData, from: &From) -> Step {
-    match from {
-        From::Function(scan) => {
-            let name = scan.functions.first().map_or("", |f| f.name.as_str());
-            Step::new(on("Function Scan", name, &scan.alias), Vec::new())
-        }
-        From::Relation { alias, .. } => Step::new(on("Function Scan", alias, alias), Vec::new()),
-        From::Subquery { alias, query, .. } => match &query.body {
-            Body::Values(rows) if rows.len() > 1 => Step::new("Values Scan on \"*VALUES*\"", Vec::new()),
-            _ => Step::new(format!("Subquery Scan on {alias}"), vec![query_step(data, query)]),
-        },
-        From::Cte { alias, id, working: true, .. } => {
-            Step::new(on("WorkTable Scan", &data.ctes[*id].name, alias), Vec::new())
-        }
-        From::Cte { alias, id, .. } => Step::new(on("CTE Scan", &data.ctes[*id].name, alias), Vec::new()),
-        From::Join(join) => {
-            let title = match join.kind {
-                JoinKind::Inner => "Nested Loop",
-                JoinKind::Left => "Nested Loop Left Join",
-                JoinKind::Right => "Nested Loop Right Join",
-                JoinKind::Full => "Nested Loop Full Join",
-            };
-            Step::new(title, vec![from_step(data, &join.left), from_step(data, &join.right)])
-        }
-    }
 }

@@ -156,6 +156,8 @@ pub enum RowOp {
 pub enum SublinkKind {
     Exists,
     Scalar,
+    /// All columns of the row as a record.
+    Record,
     Array {
         elem: Oid,
     },

@@ -31,18 +31,28 @@
 mod env; // 1. what it can ask about the session
 pub mod expr; // 2. expressions and queries with all names settled
 pub mod query;
+pub mod table; // ... and of tables
+mod tid; // ... and of rows' addresses
 
 mod analyze; // 3. from names to meanings
-mod exec; // 4. from meanings to rows
-mod explain; // 5. how it would be run
+mod optimize; // 4. what is decided before it runs
 
+mod exec; // 5. from meanings to rows
+mod explain; // 6. how it would be run
+pub mod heap_table; // 7. the tables that there really are
+
+#[cfg(test)]
+mod dml_tests;
 #[cfg(test)]
 mod tests;
 
 pub use analyze::{
-    ParamTypes, analyze, analyze_arguments, analyze_statement, not_supported, resolve_type_name,
+    CompiledExpr, ExprPurpose, ParamTypes, RowRules, analyze, analyze_arguments, analyze_statement,
+    compile_expr, not_supported, resolve_type_name,
 };
 pub use env::{Env, RelationScan, RelationSource, VirtualRelation};
 pub use exec::{Execution, Plan, Row, plan};
 pub use explain::{ExplainOptions, explain};
 pub use query::{Analyzed, Column};
+pub use table::TableInfo;
+pub use tid::register;

@@ -7,12 +7,14 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use common::Oid;
-use parser::ast::{JoinKind, SetOp};
+use heap::SystemAttribute;
+use parser::ast::{JoinKind, LockStrength, LockWait, SetOp, TableLockMode};
 use types::fmgr::Builtin;
 use types::parse_func::Resolved;
 
 use crate::env::VirtualRelation;
 use crate::expr::Expr;
+use crate::table::TableInfo;
 
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,12 @@ pub struct Query {
     pub limit: Option<Expr>,
     /// Return rows that tie with the last.
     pub with_ties: bool,
+    /// Rows to lock. Behind the columns of each row are then all the slots of FROM.
+    pub row_locks: Vec<RowLock>,
+    /// The number of those slots.
+    pub lock_width: usize,
+    /// All conditions that a row has to meet, to be asked again about a newer version of a locked row.
+    pub recheck: Option<Expr>,
     /// What the outside sees: the first columns of each row; more may follow for sorting.
     pub columns: Vec<Column>,
 }
@@ -63,6 +71,98 @@ pub struct SortKey {
     pub ty: Oid,
 }
 
+/// Which rows a query locks: FOR UPDATE and its kin. C: `PlanRowMark`.
+#[derive(Clone, Debug)]
+pub struct RowLock {
+    /// The table.
+    pub table: Rc<TableInfo>,
+    /// First slot of its columns in the query's frame.
+    pub base: usize,
+    /// How strongly.
+    pub strength: LockStrength,
+    /// What to do about rows that others have locked.
+    pub wait: LockWait,
+}
+
+/// INSERT, UPDATE or DELETE on one table. C: `ModifyTable`.
+#[derive(Clone, Debug)]
+pub struct Modify {
+    /// The table.
+    pub table: Rc<TableInfo>,
+    /// What to do.
+    pub action: Action,
+    /// First slot of the new row (INSERT, UPDATE) or of the old one (DELETE): what CHECK and RETURNING read.
+    /// The slots of the system columns follow those of the columns.
+    pub base: usize,
+    /// Columns (indexes from 0) that must not be NULL.
+    pub not_null: Vec<usize>,
+    /// CHECK constraints: name and condition over the new row.
+    pub checks: Vec<(Rc<str>, Expr)>,
+    /// RETURNING; without it there are no rows.
+    pub returning: Option<Vec<Expr>>,
+    /// RETURNING reads a system column.
+    pub returns_system: bool,
+}
+
+/// What a [`Modify`] does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// INSERT.
+    Insert {
+        /// The rows; `None` for one row of defaults.
+        source: Option<Rc<Query>>,
+        /// For each column where its value comes from.
+        values: Vec<InsertValue>,
+        /// First slot for the source's row, if a value is computed from it.
+        source_base: Option<usize>,
+    },
+    /// UPDATE: the new row's columns are the first targets of this, by number.
+    Update(Rc<ChangeSource>),
+    /// DELETE.
+    Delete(Rc<ChangeSource>),
+}
+
+/// Where a column's value comes from.
+#[derive(Clone, Debug)]
+pub enum InsertValue {
+    /// This column of the source.
+    Column(usize),
+    /// The column's default, or NULL.
+    Value(Expr),
+}
+
+/// The rows to be changed.
+#[derive(Clone, Debug)]
+pub struct ChangeSource {
+    /// FROM with the table in it, WHERE, and as targets the new row. Neither groups nor sets.
+    pub select: Rc<Select>,
+    /// First slot of the old row.
+    pub old_base: usize,
+    /// All conditions that a row has to meet, to be asked again about a newer version of it.
+    pub recheck: Option<Expr>,
+}
+
+/// A scan of a table. C: `SeqScan`, `TidScan`.
+#[derive(Clone, Debug)]
+pub struct TableScan {
+    /// What it is called here.
+    pub alias: String,
+    /// First slot; the system columns follow the columns.
+    pub base: usize,
+    /// The table.
+    pub table: Rc<TableInfo>,
+    /// Columns (indexes from 0) that someone reads; set when the plan is made.
+    pub needed: Vec<usize>,
+    /// System columns that someone reads.
+    pub needed_system: Vec<SystemAttribute>,
+    /// Conditions on this table alone; set when the plan is made.
+    pub filter: Option<Expr>,
+    /// `ctid = ...`: only these addresses are looked at.
+    pub tids: Option<Vec<Expr>>,
+    /// UPDATE, DELETE or FOR UPDATE works on its rows.
+    pub is_target: bool,
+}
+
 /// Where rows come from.
 #[derive(Clone, Debug)]
 pub enum Body {
@@ -72,6 +172,8 @@ pub enum Body {
     Values(Rc<Vec<Vec<Expr>>>),
     /// UNION, INTERSECT, EXCEPT; the keys span the whole row.
     SetOp(Rc<SetOperation>),
+    /// INSERT, UPDATE, DELETE; the rows are those of RETURNING.
+    Modify(Rc<Modify>),
 }
 
 /// Two queries put together.
@@ -176,6 +278,10 @@ pub enum From {
         /// The reference of a recursive query to itself.
         working: bool,
     },
+    /// A table.
+    Table(Rc<TableScan>),
+    /// Rows of an item that meet a condition; made when the plan is made.
+    Filter(Rc<(From, Expr)>),
     /// Two items.
     Join(Rc<Join>),
 }
@@ -244,6 +350,21 @@ pub struct Join {
     pub right_slots: Range<usize>,
     /// The right side depends on the left.
     pub lateral: bool,
+    /// Equalities of the two sides, to find partners by; set when the plan is made. They are no longer in `on`.
+    pub hash: Vec<HashKey>,
+}
+
+/// An equality of a join that partners are found by. C: `hashclauses`.
+#[derive(Clone, Debug)]
+pub struct HashKey {
+    /// Over the left side.
+    pub left: Expr,
+    /// Over the right side.
+    pub right: Expr,
+    /// By the rules of this type; both sides are brought to bigint if it is that.
+    pub ty: Oid,
+    /// The equality, for showing it.
+    pub condition: Expr,
 }
 
 /// A query of WITH.
@@ -258,6 +379,8 @@ pub struct Cte {
     /// How rows are told apart in a recursive UNION.
     pub keys: Vec<SortKey>,
     pub columns: Vec<Column>,
+    /// It changes data, so it runs to its end whether or not someone reads its rows.
+    pub modifies: bool,
 }
 
 /// A query in an expression.
@@ -280,6 +403,12 @@ pub struct Analyzed {
     pub subplans: Vec<SubPlan>,
     /// Types of the parameters.
     pub param_types: Vec<Oid>,
+    /// The tables, with the locks that a run of it needs. C: `rtable`, `lockrels`.
+    pub tables: Vec<(Rc<TableInfo>, TableLockMode)>,
+    /// The command as tags and messages name it: `SELECT`, `INSERT`, `SELECT FOR UPDATE`.
+    pub command: &'static str,
+    /// It changes rows, at any level.
+    pub modifies: bool,
 }
 
 impl Analyzed {
@@ -293,7 +422,7 @@ impl Query {
     /// Calls `visit` on each expression of the query and the queries in its FROM and set operations (but not on
     /// those in expressions).
     pub fn for_each_expr(&self, visit: &mut dyn FnMut(&Expr)) {
-        self.offset.iter().chain(&self.limit).for_each(&mut *visit);
+        self.offset.iter().chain(&self.limit).chain(&self.recheck).for_each(&mut *visit);
         match &self.body {
             Body::Values(rows) => rows.iter().flatten().for_each(visit),
             Body::SetOp(set) => {
@@ -301,12 +430,13 @@ impl Query {
                 set.right.for_each_expr(visit);
             }
             Body::Select(select) => select.for_each_expr(visit),
+            Body::Modify(modify) => modify.for_each_expr(visit),
         }
     }
 
     /// [`Query::for_each_expr`], for changing them.
     pub fn for_each_expr_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
-        self.offset.iter_mut().chain(&mut self.limit).for_each(&mut *visit);
+        self.offset.iter_mut().chain(&mut self.limit).chain(&mut self.recheck).for_each(&mut *visit);
         match &mut self.body {
             Body::Values(rows) => Rc::make_mut(rows).iter_mut().flatten().for_each(visit),
             Body::SetOp(set) => {
@@ -315,6 +445,48 @@ impl Query {
                 set.right.for_each_expr_mut(visit);
             }
             Body::Select(select) => Rc::make_mut(select).for_each_expr_mut(visit),
+            Body::Modify(modify) => Rc::make_mut(modify).for_each_expr_mut(visit),
+        }
+    }
+}
+
+impl Modify {
+    fn for_each_expr(&self, visit: &mut dyn FnMut(&Expr)) {
+        self.checks.iter().for_each(|(_, check)| visit(check));
+        self.returning.iter().flatten().for_each(&mut *visit);
+        match &self.action {
+            Action::Insert { source, values, .. } => {
+                source.iter().for_each(|query| query.for_each_expr(visit));
+                for value in values {
+                    if let InsertValue::Value(expr) = value {
+                        visit(expr);
+                    }
+                }
+            }
+            Action::Update(change) | Action::Delete(change) => {
+                change.recheck.iter().for_each(&mut *visit);
+                change.select.for_each_expr(visit);
+            }
+        }
+    }
+
+    fn for_each_expr_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
+        self.checks.iter_mut().for_each(|(_, check)| visit(check));
+        self.returning.iter_mut().flatten().for_each(&mut *visit);
+        match &mut self.action {
+            Action::Insert { source, values, .. } => {
+                source.iter_mut().for_each(|query| Rc::make_mut(query).for_each_expr_mut(visit));
+                for value in values {
+                    if let InsertValue::Value(expr) = value {
+                        visit(expr);
+                    }
+                }
+            }
+            Action::Update(change) | Action::Delete(change) => {
+                let change = Rc::make_mut(change);
+                change.recheck.iter_mut().for_each(&mut *visit);
+                Rc::make_mut(&mut change.select).for_each_expr_mut(visit);
+            }
         }
     }
 }
@@ -362,7 +534,16 @@ impl From {
             From::Join(join) => {
                 join.left.for_each_expr(visit);
                 join.right.for_each_expr(visit);
-                join.on.iter().for_each(visit);
+                join.on.iter().for_each(&mut *visit);
+                join.hash.iter().for_each(|key| visit(&key.condition));
+                join.hash.iter().flat_map(|key| [&key.left, &key.right]).for_each(visit);
+            }
+            From::Table(scan) => {
+                scan.filter.iter().chain(scan.tids.iter().flatten()).for_each(visit);
+            }
+            From::Filter(filter) => {
+                filter.0.for_each_expr(visit);
+                visit(&filter.1);
             }
             From::Relation { .. } | From::Cte { .. } => {}
         }
@@ -379,7 +560,17 @@ impl From {
                 let join = Rc::make_mut(join);
                 join.left.for_each_expr_mut(visit);
                 join.right.for_each_expr_mut(visit);
-                join.on.iter_mut().for_each(visit);
+                join.on.iter_mut().for_each(&mut *visit);
+                join.hash.iter_mut().flat_map(|key| [&mut key.left, &mut key.right]).for_each(visit);
+            }
+            From::Table(scan) => {
+                let scan = Rc::make_mut(scan);
+                scan.filter.iter_mut().chain(scan.tids.iter_mut().flatten()).for_each(visit);
+            }
+            From::Filter(filter) => {
+                let filter = Rc::make_mut(filter);
+                filter.0.for_each_expr_mut(visit);
+                visit(&mut filter.1);
             }
             From::Relation { .. } | From::Cte { .. } => {}
         }

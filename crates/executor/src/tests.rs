@@ -331,7 +331,7 @@ fn plans_are_shown_as_postgresql_shows_them() {
     check_explain("select generate_series(1,2) limit 1", "Limit\n  ->  ProjectSet\n        ->  Result");
     check_explain(
         "select count(*) from generate_series(1,2) a order by 1",
-        "Sort\n  ->  Aggregate\n        ->  Function Scan on generate_series a",
+        "Sort\n  Sort Key: (count(*))\n  ->  Aggregate\n        ->  Function Scan on generate_series a",
     );
     check_explain("select (select 1)", "Result\n  InitPlan 1 (returns $0)\n    ->  Result");
     check_explain(

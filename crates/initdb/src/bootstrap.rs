@@ -1,4 +1,6 @@
-//! What a server needs to find: pg_control, the first checkpoint, the commit log, roles and databases.
+//! What a server needs to find: pg_control, the first checkpoint, the commit log, and the catalogs of the three databases.
+//!
+//! What is in the catalogs is the business of `catalog::bootstrap`, which also makes the pages; here they are written.
 //!
 //! C counterpart: `BootStrapXLOG` (xlog.c), `BootStrapCLOG` and its like, `bootstrap_template1` and the
 //! functions after it in initdb.c.
@@ -6,8 +8,8 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use catalog::authid::Roles;
-use catalog::database::{Databases, POSTGRES, TEMPLATE0, TEMPLATE1};
+use catalog::bootstrap::{ClusterSpec, NewFile};
+use catalog::database::{POSTGRES, TEMPLATE0, TEMPLATE1};
 use common::file::CreateModes;
 use common::pg_control::{self, CheckPoint, ControlFileData, DbState};
 use common::version::{CATALOG_VERSION_NO, NAMEDATALEN, PG_CONTROL_VERSION};
@@ -20,8 +22,8 @@ use crate::options::Options;
 use crate::report::{Failure, Result, say};
 use crate::wal;
 
-/// Below it are ids given by hand in the catalogs' source. C: `FirstGenbkiObjectId`.
-const FIRST_GENERATED_OID: Oid = Oid(10_000);
+/// All below are the objects' of a new cluster. C: `FirstNormalObjectId`.
+const FIRST_NORMAL_OID: Oid = Oid(16_384);
 /// C: `FirstMultiXactId`.
 const FIRST_MULTI: u32 = 1;
 /// C: `FirstNormalUnloggedLSN`.
@@ -58,20 +60,41 @@ pub(crate) fn run(
     for name in ZEROED_PAGES {
         write_new(&data_dir.join(name), &[0; pg_control::BLCKSZ as usize])?;
     }
-    write_version(&database_dir(data_dir, TEMPLATE1))?;
+    let verifier = password.map(|password| catalog::scram::encrypt_password(&password)).transpose()?;
+    let catalogs = catalog::bootstrap::files(&ClusterSpec {
+        superuser,
+        password: verifier.as_deref(),
+        encoding: locales.encoding,
+        collate: &locales.collate,
+        ctype: &locales.ctype,
+        registry: types::fmgr::builtin_registry(),
+        checksums: options.data_checksums,
+    })?;
+    write_files(&data_dir.join("global"), catalogs.iter().filter(|file| file.shared))?;
+    write_database(data_dir, TEMPLATE1, &catalogs)?;
     control.create(data_dir, modes.file)?;
     say("ok\n");
 
     say("performing post-bootstrap initialization ... ");
-    let verifier = password.map(|password| catalog::scram::encrypt_password(&password)).transpose()?;
-    Roles::initial(superuser, verifier).save(data_dir)?;
-    Databases::initial(locales.encoding, &locales.collate, &locales.ctype).save(data_dir)?;
     for oid in [TEMPLATE0, POSTGRES] {
-        let dir = database_dir(data_dir, oid);
-        make_dir(&dir, modes)?;
-        write_version(&dir)?;
+        make_dir(&database_dir(data_dir, oid), modes)?;
+        write_database(data_dir, oid, &catalogs)?;
     }
     say("ok\n");
+    Ok(())
+}
+
+/// A database's directory: its catalogs, the relation map, its version.
+fn write_database(data_dir: &Path, database: Oid, catalogs: &[NewFile]) -> Result<()> {
+    let dir = database_dir(data_dir, database);
+    write_files(&dir, catalogs.iter().filter(|file| !file.shared))?;
+    write_version(&dir)
+}
+
+fn write_files<'a>(dir: &Path, files: impl Iterator<Item = &'a NewFile>) -> Result<()> {
+    for file in files {
+        write_new(&dir.join(&file.name), &file.bytes)?;
+    }
     Ok(())
 }
 
@@ -97,7 +120,7 @@ fn first_control_file(options: &Options, system_identifier: u64, now: i64) -> Re
             prev_timeline: TimeLineId(1),
             full_page_writes: true,
             next_full_xid: u64::from(Xid::FIRST_NORMAL.0),
-            next_oid: FIRST_GENERATED_OID,
+            next_oid: FIRST_NORMAL_OID,
             next_multi: FIRST_MULTI,
             next_multi_offset: 0,
             oldest_xid: Xid::FIRST_NORMAL,

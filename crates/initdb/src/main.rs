@@ -1,9 +1,8 @@
 //! `initdb`: makes the directory of a new cluster.
 //!
-//! PostgreSQL's initdb starts a server three times to fill the catalogs. There are no catalogs in tables
-//! here yet, so this one only writes files: directories, configuration, roles and databases, the first WAL
-//! segment with a shutdown checkpoint, and pg_control that points to it. What it prints, how it fails and
-//! what it leaves behind is the same.
+//! PostgreSQL's initdb starts a server three times to fill the catalogs. This one forms the catalogs' pages itself and
+//! only writes files: directories, configuration, catalogs, the first WAL segment with a shutdown checkpoint,
+//! and pg_control that points to it. What it prints, how it fails and what it leaves behind is the same.
 //!
 //! Order of work, and of what is printed: options and their contradictions; who we are; locale and
 //! encoding; password; directories; configuration files; the "bootstrap" (pg_control, WAL, `template1`);
@@ -14,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod auth; // 2. how clients will log in
-mod bootstrap; // 7. pg_control, roles, databases
+mod bootstrap; // 7. pg_control and the catalogs
 mod conf; // 6. configuration files
 mod layout; // 5. directories, and removing them again
 mod locale; // 3. language and encoding

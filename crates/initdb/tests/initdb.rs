@@ -8,7 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use catalog::{authid, database};
+use catalog::rows::{PgAuthidRow, PgDatabaseRow};
+use catalog::tables::{self, Catalog};
 use common::pg_control::ControlFileData;
 
 const REAL_BIN: &str = "/usr/lib/postgresql/15/bin";
@@ -205,7 +206,7 @@ fn leaves_what_the_real_one_leaves() {
 }
 
 #[test]
-fn pg_controldata_and_pg_waldump_read_it() {
+fn tools_of_postgresql_read_it() {
     let scratch = Scratch::new("tools");
     for (segment, file_bytes) in [("1", 1 << 20), ("16", 16 << 20), ("64", 64 << 20)] {
         let data = scratch.path(&format!("data{segment}"));
@@ -241,7 +242,7 @@ fn pg_controldata_and_pg_waldump_read_it() {
             &format!("Latest checkpoint's REDO location:    {}", control.checkpoint),
             "Latest checkpoint's REDO WAL file:    000000010000000000000001",
             "Latest checkpoint's NextXID:          0:3",
-            "Latest checkpoint's NextOID:          10000",
+            "Latest checkpoint's NextOID:          16384",
             "Data page checksum version:           1",
         ] {
             assert!(output.lines().any(|found| found == line), "{line}\nnot in\n{output}");
@@ -250,6 +251,13 @@ fn pg_controldata_and_pg_waldump_read_it() {
         let expected =
             format!("lsn: 0/{:08X}, prev 0/00000000, desc: CHECKPOINT_SHUTDOWN", control.checkpoint.0);
         assert!(output.contains(&expected), "{expected}\nnot in\n{output}");
+        let checksums = Command::new(Path::new(REAL_BIN).join("pg_checksums"))
+            .args(["--check", "-D"])
+            .arg(&data)
+            .output();
+        let checksums = checksums.unwrap();
+        assert!(checksums.status.success(), "{}", text(&checksums.stderr));
+        assert!(text(&checksums.stdout).contains("Bad checksums:  0"));
     }
     if cfg!(target_os = "linux") && Path::new(REAL_BIN).exists() {
         assert_eq!(
@@ -259,6 +267,24 @@ fn pg_controldata_and_pg_waldump_read_it() {
     }
 }
 
+/// The rows of a shared catalog, read from its file.
+fn rows(data: &Path, catalog: &Catalog) -> Vec<Vec<types::Datum>> {
+    let desc = catalog.desc();
+    let bytes = std::fs::read(data.join("global").join(catalog.oid.to_string())).unwrap();
+    let mut rows = Vec::new();
+    for chunk in bytes.chunks_exact(common::BLCKSZ) {
+        let page = page::Page::copy_of(chunk.try_into().unwrap());
+        for offset in 1..=page.max_offset() {
+            let tid = common::ItemPointer::new(0, offset);
+            let tuple = heap::TupleView { bytes: page.item(offset), tid, table_oid: catalog.oid };
+            let mut values = Vec::new();
+            tuple.deform(&desc, desc.natts(), &mut values).unwrap();
+            rows.push(values);
+        }
+    }
+    rows
+}
+
 #[test]
 fn roles_databases_and_password_are_there() {
     let scratch = Scratch::new("roles");
@@ -266,11 +292,16 @@ fn roles_databases_and_password_are_there() {
     std::fs::write(scratch.path("pw"), "gehe im\r\nsecond line\n").unwrap();
     let output = scratch.ours(&["-A", "scram-sha-256", "--pwfile=pw", "-U", "the \"chief\"", "data"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let chief = authid::load(&data).unwrap().get("the \"chief\"").unwrap();
-    let verifier = catalog::scram::ScramVerifier::parse(&chief.password.unwrap()).unwrap();
+    let roles = rows(&data, &tables::PG_AUTHID);
+    let mut roles = roles.iter().map(|row| PgAuthidRow::from_datums(row).unwrap());
+    let chief = roles.find(|role| role.rolname == "the \"chief\"").unwrap();
+    assert!(chief.rolsuper && chief.oid.0 == 10);
+    let verifier = catalog::scram::ScramVerifier::parse(&chief.rolpassword.unwrap()).unwrap();
     assert!(verifier.verify_plain(b"gehe im"));
-    let postgres = database::load(&data).unwrap().find("postgres").unwrap().unwrap();
-    assert_eq!((postgres.encoding.name(), &*postgres.collate), ("UTF8", "C.UTF-8"));
+    let databases = rows(&data, &tables::PG_DATABASE);
+    let mut databases = databases.iter().map(|row| PgDatabaseRow::from_datums(row).unwrap());
+    let postgres = databases.find(|database| database.datname == "postgres").unwrap();
+    assert_eq!((postgres.encoding, &*postgres.datcollate), (6, "C.UTF-8"));
     let conf = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
     let mut in_force: Vec<String> = conf
         .lines()

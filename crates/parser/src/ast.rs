@@ -292,8 +292,8 @@ pub struct SelectStmt {
     pub limit: Option<Expr>,
     /// FETCH FIRST ... WITH TIES
     pub with_ties: bool,
-    /// FOR UPDATE and the like: the word, and where.
-    pub locking: Vec<(&'static str, Loc)>,
+    /// FOR UPDATE and the like.
+    pub locking: Vec<LockingClause>,
 }
 
 /// The part between WITH and ORDER BY.
@@ -332,7 +332,7 @@ pub struct SimpleSelect {
     pub distinct: Option<Distinct>,
     pub targets: Vec<Target>,
     /// SELECT ... INTO.
-    pub into: Option<RangeVar>,
+    pub into: Option<IntoClause>,
     pub from: Vec<FromItem>,
     pub where_clause: Option<Expr>,
     pub group_by: Vec<Expr>,
@@ -377,12 +377,26 @@ pub struct CommonTableExpr {
 }
 
 /// A table's name as written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeVar {
     /// Where it begins.
     pub loc: Loc,
     /// catalog.schema.name, as much of it as was given.
     pub name: Name,
+    /// Tables that inherit from it are meant, too: ONLY was not given.
+    pub inherit: bool,
+}
+
+impl RangeVar {
+    /// Database, schema and name.
+    pub fn parts(&self) -> (Option<&str>, Option<&str>, &str) {
+        match self.name.as_slice() {
+            [catalog, schema, name, ..] => (Some(catalog), Some(schema), name),
+            [schema, name] => (None, Some(schema), name),
+            [name] => (None, None, name),
+            [] => (None, None, ""),
+        }
+    }
 }
 
 /// An alias for a FROM item, with names for its columns.
@@ -456,3 +470,4 @@ pub enum JoinKind {
 }
 
 pub use crate::statement::*;
+pub use crate::table_stmt::*;

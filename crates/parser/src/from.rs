@@ -347,7 +347,8 @@ impl Parser<'_> {
     pub(crate) fn relation_expr(&mut self) -> Result<RangeVar> {
         let only = self.accept(Kw::Only);
         let parenthesis = only && self.accept_char(b'(');
-        let relation = self.range_var()?;
+        let mut relation = self.range_var()?;
+        relation.inherit = !only;
         if parenthesis {
             self.expect_char(b')')?;
         } else if !only {
@@ -363,6 +364,6 @@ impl Parser<'_> {
             let what = format!("improper qualified name (too many dotted names): {}", name.join("."));
             return Err(self.complain(loc, &what));
         }
-        Ok(RangeVar { loc, name })
+        Ok(RangeVar { loc, name, inherit: true })
     }
 }

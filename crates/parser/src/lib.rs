@@ -23,6 +23,7 @@
 
 pub mod ast; // 1. what comes out
 mod statement;
+mod table_stmt;
 mod tag;
 
 mod keywords; // 2. words
@@ -74,6 +75,16 @@ impl RawStmt {
     /// See [`Statement::command_tag`].
     pub fn command_tag(&self) -> &'static str {
         self.stmt.command_tag()
+    }
+}
+
+/// An expression alone, as the catalog keeps defaults and constraints.
+pub fn parse_expr(source: &str) -> Result<ast::Expr> {
+    let mut parser = Parser::new(source, true);
+    let expr = parser.expr()?;
+    match parser.peek() {
+        Tok::Eof => Ok(expr),
+        _ => Err(parser.syntax_error()),
     }
 }
 

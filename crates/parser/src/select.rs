@@ -9,8 +9,9 @@ use common::SqlState;
 use elog::{Result, error};
 
 use crate::ast::{
-    CommonTableExpr, Distinct, Expr, ExprKind, FromItem, Loc, RangeVar, SelectBody, SelectStmt, SetOp,
-    SimpleSelect, SortBy, SortDirection, Statement, Target, WithClause,
+    CommonTableExpr, Distinct, Expr, ExprKind, FromItem, IntoClause, Loc, LockStrength, LockWait,
+    LockingClause, Persistence, SelectBody, SelectStmt, SetOp, SimpleSelect, SortBy, SortDirection,
+    Statement, Target, WithClause,
 };
 use crate::cursor::{MAX_HEIGHT, Parser};
 use crate::keywords::Kw;
@@ -349,12 +350,28 @@ impl Parser<'_> {
         self.is_char(b',') || self.target_list_is_empty()
     }
 
-    fn target_relation(&mut self) -> Result<RangeVar> {
-        if !matches!(self.kw(), Some(Kw::Local | Kw::Global)) || self.is_col_id_at(1) {
-            let _ = self.accept(Kw::Temporary) || self.accept(Kw::Temp) || self.accept(Kw::Unlogged);
-        }
+    /// C: `OptTempTableName`.
+    fn target_relation(&mut self) -> Result<IntoClause> {
+        let persistence = match self.kw() {
+            // Each of these words may also be the table's own name.
+            Some(kw @ (Kw::Local | Kw::Global | Kw::Temporary | Kw::Temp | Kw::Unlogged))
+                if self.kw_at(1) == Some(Kw::Table) || self.is_col_id_at(1) =>
+            {
+                self.advance();
+                let word = match kw {
+                    Kw::Local | Kw::Global => self.advance().kind,
+                    _ => Tok::Keyword(kw),
+                };
+                match word {
+                    Tok::Keyword(Kw::Temporary | Kw::Temp) => Persistence::Temporary,
+                    Tok::Keyword(Kw::Unlogged) if word == Tok::Keyword(kw) => Persistence::Unlogged,
+                    _ => return Err(self.syntax_error_at(self.at - 1)),
+                }
+            }
+            _ => Persistence::Permanent,
+        };
         self.accept(Kw::Table);
-        self.range_var()
+        Ok(IntoClause::new(self.range_var()?, persistence))
     }
 
     fn group_item(&mut self) -> Result<Expr> {
@@ -548,26 +565,29 @@ impl Parser<'_> {
 
     fn locking_clause(&mut self, query: &mut SelectStmt) -> Result<()> {
         let loc = self.advance().start;
-        let word = if self.accept_all(&[Kw::Read, Kw::Only]) {
+        let strength = if self.accept_all(&[Kw::Read, Kw::Only]) {
             return Ok(());
         } else if self.accept_all(&[Kw::No, Kw::Key, Kw::Update]) {
-            "FOR NO KEY UPDATE"
+            LockStrength::ForNoKeyUpdate
         } else if self.accept_all(&[Kw::Key, Kw::Share]) {
-            "FOR KEY SHARE"
+            LockStrength::ForKeyShare
         } else if self.accept(Kw::Update) {
-            "FOR UPDATE"
+            LockStrength::ForUpdate
         } else if self.accept(Kw::Share) {
-            "FOR SHARE"
+            LockStrength::ForShare
         } else {
             return Err(self.syntax_error());
         };
-        if self.accept(Kw::Of) {
-            self.comma_list(Parser::qualified_name)?;
-        }
-        if !self.accept(Kw::Nowait) {
-            self.accept_all(&[Kw::Skip, Kw::Locked]);
-        }
-        query.locking.push((word, loc));
+        let of = if self.accept(Kw::Of) { self.comma_list(Parser::range_var)? } else { Vec::new() };
+        let wait = if self.accept(Kw::Nowait) {
+            LockWait::NoWait
+        } else if self.accept(Kw::Skip) {
+            self.expect(Kw::Locked)?;
+            LockWait::SkipLocked
+        } else {
+            LockWait::Wait
+        };
+        query.locking.push(LockingClause { loc, strength, of, wait });
         Ok(())
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! C counterpart: include/nodes/parsenodes.h.
 
-use crate::ast::{Alias, Expr, FromItem, Loc, RangeVar, SelectStmt, Target, TypeName, WithClause};
+use crate::ast::{
+    Alias, CommentStmt, CopyStmt, CreateSchemaStmt, CreateTableAsStmt, CreateTableStmt, DropStmt, Expr,
+    FromItem, Loc, LockStmt, RangeVar, SelectStmt, Target, TruncateStmt, TypeName, VacuumRelation,
+    WithClause,
+};
 
 /// A parsed statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,8 +58,18 @@ pub enum Statement {
     Vacuum {
         is_vacuum: bool,
         options: Vec<DefElem>,
-        relations: Vec<RangeVar>,
+        relations: Vec<VacuumRelation>,
     },
+    CreateTable(Box<CreateTableStmt>),
+    /// CREATE TABLE AS; SELECT INTO stays a [`Statement::Select`], see [`Statement::select_into`].
+    CreateTableAs(Box<CreateTableAsStmt>),
+    CreateSchema(CreateSchemaStmt),
+    /// DROP of what has a schema, and of schemas.
+    Drop(DropStmt),
+    Truncate(TruncateStmt),
+    Copy(Box<CopyStmt>),
+    Lock(LockStmt),
+    Comment(CommentStmt),
     /// CREATE ROLE, USER or GROUP.
     CreateRole {
         kind: RoleKind,
@@ -186,6 +200,10 @@ pub enum OptionValue {
     Null,
     /// Role names.
     Roles(Vec<RoleSpec>),
+    /// `*`
+    Star,
+    /// Words in parentheses.
+    List(Vec<String>),
 }
 
 /// SET and RESET in all their forms. C: `VariableSetStmt`.

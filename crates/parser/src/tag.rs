@@ -2,7 +2,7 @@
 //!
 //! C counterpart: `CreateCommandTag` of tcop/utility.c.
 
-use crate::ast::{DiscardTarget, SelectBody, SetAction, Statement, TransactionStmt};
+use crate::ast::{DiscardTarget, DropKind, SelectBody, SetAction, Statement, TransactionStmt};
 
 impl Statement {
     /// The tag, without row counts.
@@ -49,8 +49,28 @@ impl Statement {
             Statement::CreateDatabase { .. } => "CREATE DATABASE",
             Statement::AlterDatabaseSet { .. } => "ALTER DATABASE",
             Statement::DropDatabase { .. } => "DROP DATABASE",
+            Statement::CreateTable(_) => "CREATE TABLE",
+            Statement::CreateTableAs(_) => "CREATE TABLE AS",
+            Statement::CreateSchema(_) => "CREATE SCHEMA",
+            Statement::Drop(stmt) => drop_tag(stmt.kind),
+            Statement::Truncate(_) => "TRUNCATE TABLE",
+            Statement::Copy(_) => "COPY",
+            Statement::Lock(_) => "LOCK TABLE",
+            Statement::Comment(_) => "COMMENT",
             Statement::Other { tag, .. } | Statement::Unsupported(tag) => tag,
         }
+    }
+}
+
+fn drop_tag(kind: DropKind) -> &'static str {
+    match kind {
+        DropKind::Table => "DROP TABLE",
+        DropKind::Sequence => "DROP SEQUENCE",
+        DropKind::View => "DROP VIEW",
+        DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
+        DropKind::Index => "DROP INDEX",
+        DropKind::ForeignTable => "DROP FOREIGN TABLE",
+        DropKind::Schema => "DROP SCHEMA",
     }
 }
 

@@ -64,6 +64,52 @@ fn tags() {
     check_tags(";; ;", "");
 }
 
+#[test]
+fn tags_of_tables() {
+    check_tags(
+        "create table t as select 1; create table t (a int); drop index i; drop schema s; truncate t",
+        "CREATE TABLE AS, CREATE TABLE, DROP INDEX, DROP SCHEMA, TRUNCATE TABLE",
+    );
+    check_tags("lock t; comment on table t is null; create schema s", "LOCK TABLE, COMMENT, CREATE SCHEMA");
+}
+
+#[test]
+fn tables_keep_the_text_of_their_expressions() {
+    let sql = "create table t (a int default  1 + 2 , check ( a > 0 and b ) no inherit)";
+    let Statement::CreateTable(stmt) = &parse(sql).unwrap()[0].stmt else { panic!("not CREATE TABLE") };
+    let [ast::TableElement::Column(column), ast::TableElement::Constraint(check)] = stmt.elements.as_slice()
+    else {
+        panic!("not a column and a constraint")
+    };
+    let ast::ConstraintKind::Default(default) = &column.constraints[0].kind else { panic!("no default") };
+    assert_eq!(default.text, "1 + 2");
+    let ast::ConstraintKind::Check(condition) = &check.kind else { panic!("no check") };
+    assert_eq!((condition.text.as_str(), check.no_inherit), ("a > 0 and b", true));
+    assert!(parse_expr(&condition.text).is_ok() && parse_expr("a b").is_err() && parse_expr("1 1").is_err());
+}
+
+#[test]
+fn select_into_is_create_table_as() {
+    let statements = parse("select 1 into temp t union select 2; select 1").unwrap();
+    let made = statements[0].stmt.select_into().unwrap();
+    assert_eq!(made.into.relation.name, ["t"]);
+    assert_eq!(made.into.persistence, ast::Persistence::Temporary);
+    assert!(made.query.select_into().is_none() && statements[1].stmt.select_into().is_none());
+}
+
+#[test]
+fn old_copy_options_are_the_new_ones() {
+    let copy = |sql: &str| match &parse(sql).unwrap()[0].stmt {
+        Statement::Copy(copy) => {
+            copy.options.iter().map(|o| (o.name.clone(), o.value.clone())).collect::<Vec<_>>()
+        }
+        _ => panic!("not COPY"),
+    };
+    let old = copy("copy t from stdin with delimiter as ';' null 'x' csv force not null a, b");
+    let new = copy("copy t from stdin (delimiter ';', null 'x', format csv, force_not_null (a, b))");
+    assert_eq!(old, new);
+}
+
 #[track_caller]
 fn check_split(sql: &str, expected: &[&str]) {
     let texts: Vec<&str> = parse(sql).unwrap().iter().map(|raw| raw.text(sql)).collect();

@@ -43,6 +43,11 @@ fn reserve(reservation: &mut Reservation, limits: Limits) {
     shmem::reserve(reservation, limits);
     activity::reserve(reservation, procs);
     wal::control_file::reserve(reservation);
+    wal::reserve(reservation);
+    storage::reserve(reservation, procs);
+    transam::reserve(reservation, procs);
+    sinval::reserve(reservation, procs);
+    lmgr::reserve(reservation, procs, limits.max_backends() as usize);
     checkpointer::reserve(reservation, procs);
 }
 

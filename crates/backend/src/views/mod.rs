@@ -6,6 +6,7 @@ mod activity; // processes
 mod roles; // roles and databases, which have no catalog yet
 mod session; // what this session has prepared and opened
 mod settings; // configuration
+mod statistics; // counters and locks
 
 use std::rc::Rc;
 
@@ -42,10 +43,38 @@ pub(crate) static VIEWS: &[View] = &[
     view("pg_user", roles::USER_COLUMNS, roles::users),
     view("pg_auth_members", roles::MEMBERS_COLUMNS, roles::members),
     view("pg_database", roles::DATABASE_COLUMNS, roles::databases),
+    view("pg_stat_all_tables", statistics::TABLES_COLUMNS, statistics::all_tables),
+    view("pg_stat_user_tables", statistics::TABLES_COLUMNS, statistics::user_tables),
+    view("pg_stat_sys_tables", statistics::TABLES_COLUMNS, statistics::sys_tables),
+    view("pg_stat_database", statistics::DATABASE_COLUMNS, statistics::databases),
+    view("pg_stat_bgwriter", statistics::BGWRITER_COLUMNS, statistics::bgwriter),
+    view("pg_stat_wal", statistics::WAL_COLUMNS, statistics::wal),
+    view("pg_locks", statistics::LOCKS_COLUMNS, statistics::locks),
+    view("pg_tables", statistics::PG_TABLES_COLUMNS, statistics::pg_tables),
     view("pg_prepared_statements", session::STATEMENTS_COLUMNS, session::prepared_statements),
     view("pg_cursors", session::CURSORS_COLUMNS, session::cursors),
     view("pg_timezone_names", session::TIMEZONE_COLUMNS, session::timezone_names),
 ];
+
+/// OIDs from here on are the views', in the order above: from the range of a cluster's own first objects.
+const FIRST_OID: u32 = 12_000;
+
+/// The OID of a view, by its place.
+pub(crate) fn oid_at(index: usize) -> Oid {
+    Oid(FIRST_OID + index as u32)
+}
+
+/// The OID of the view of this name.
+pub(crate) fn oid_of(name: &str) -> Option<Oid> {
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+    VIEWS.iter().position(|view| view.name == name).map(oid_at)
+}
+
+/// The name of the view with this OID.
+pub(crate) fn name_of(oid: Oid) -> Option<&'static str> {
+    let index = oid.0.checked_sub(FIRST_OID)?;
+    VIEWS.get(index as usize).map(|view| view.name)
+}
 
 fn optional(value: Option<impl AsRef<str>>) -> Datum {
     value.map_or(Datum::Null, Datum::text)

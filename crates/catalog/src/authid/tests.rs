@@ -1,25 +1,6 @@
-//! Roles come, change and go, in memory and in the file.
-
-use std::path::PathBuf;
+//! Roles come, change and go, in memory and as rows.
 
 use super::*;
-
-/// A directory of this test alone with a `global` in it, removed when dropped.
-struct DataDir(PathBuf);
-
-impl DataDir {
-    fn new(name: &str) -> DataDir {
-        let dir = std::env::temp_dir().join(format!("catalog-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("global")).unwrap();
-        DataDir(dir)
-    }
-}
-
-impl Drop for DataDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: Result<T>, sqlstate: &str, message: &str) {
@@ -55,38 +36,33 @@ fn a_name_is_found_whole() {
 }
 
 #[test]
-fn create_alter_drop_on_disk() {
-    let dir = DataDir::new("roles");
-    refused(load(&dir.0), "58P01", "could not open file \"global/pg_auth\": No such file or directory");
-    Roles::initial("postgres", None).save(&dir.0).unwrap();
-    let alice = update(&dir.0, |roles| roles.create(Role { login: true, ..Role::new("alice") })).unwrap();
+fn create_alter_drop() {
+    let mut roles = Roles::initial("postgres", None);
+    let alice = roles.create(Role { login: true, ..Role::new("alice") }).unwrap();
     assert_eq!(alice, Oid(16384));
-    refused(
-        update(&dir.0, |roles| roles.create(Role::new("alice"))),
-        "42710",
-        "role \"alice\" already exists",
-    );
-    update(&dir.0, |roles| {
-        roles.create(Role::new("bob"))?;
-        roles.alter("alice", |role| {
-            role.name = "al\\ice".into();
-            role.valid_until = Some("infinity".into());
-        })
-    })
-    .unwrap();
-    refused(
-        update(&dir.0, |roles| {
-            roles.remove("bob")?;
-            roles.alter("alice", |_| ())
-        }),
-        "42704",
-        "role \"alice\" does not exist",
-    );
-    let roles = load(&dir.0).unwrap();
-    assert!(roles.find("bob").unwrap().is_some(), "a failed change leaves nothing behind");
-    let alice = roles.get("al\\ice").unwrap();
-    assert_eq!((alice.oid, alice.valid_until.as_deref()), (Oid(16384), Some("infinity")));
-    assert_eq!(roles.get("bob").unwrap().oid, Oid(16385));
+    refused(roles.create(Role::new("alice")), "42710", "role \"alice\" already exists");
+    roles.create(Role::new("bob")).unwrap();
+    roles.alter("alice", |role| role.name = "al\\ice".into()).unwrap();
+    refused(roles.alter("alice", |_| ()), "42704", "role \"alice\" does not exist");
+    assert_eq!(roles.get("al\\ice").unwrap().oid, Oid(16384));
+    roles.remove("bob").unwrap();
+    assert!(roles.find("bob").unwrap().is_none());
+}
+
+/// PostgreSQL's epoch is 2000-01-01; infinity is the greatest value.
+#[test]
+fn rows_hold_what_a_role_is() {
+    let mut roles = Roles::initial("postgres", Some("secret".into()));
+    let until = |text: &str| Role { valid_until: Some(text.into()), ..Role::new(text) };
+    roles.create(until("infinity")).unwrap();
+    roles.create(until("2000-01-01 00:00:01+00")).unwrap();
+    let (rows, members) = roles.to_rows().unwrap();
+    assert_eq!((rows.len(), members.len()), (15, 3));
+    assert_eq!(rows[0].rolpassword.as_deref(), Some("secret"));
+    assert_eq!(rows[13].rolvaliduntil.map(|time| time.0), Some(i64::MAX));
+    assert_eq!(rows[14].rolvaliduntil.map(|time| time.0), Some(1_000_000));
+    roles.create(until("soon")).unwrap();
+    assert_eq!(roles.to_rows().unwrap_err().sqlstate.as_str(), "22007");
 }
 
 #[test]
@@ -128,42 +104,4 @@ fn memberships_follow_inheritance_and_go_with_the_role() {
     roles.remove("team").unwrap();
     assert_eq!(roles.memberships().unwrap().len(), 3);
     assert!(!roles.revoke(group, member));
-}
-
-#[test]
-fn a_damaged_line_is_an_error_for_its_role_only() {
-    let dir = DataDir::new("damage");
-    Roles::initial("postgres", None).save(&dir.0).unwrap();
-    let path = dir.0.join(AUTH_FILE);
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("\"pg_monitor\" 3373 inherit", "\"pg_monitor\" 3373 inherits"))
-        .unwrap();
-    let roles = load(&dir.0).unwrap();
-    assert!(roles.find("postgres").unwrap().is_some());
-    refused(roles.find("pg_monitor"), "XX001", "file \"global/pg_auth\" contains an invalid line");
-    for garbage in [&b"\xff\xfe"[..], b"\"", b"\"a", b"\"a\" x\n\"b\"", b"\n\n\n"] {
-        std::fs::write(&path, garbage).unwrap();
-        let Ok(roles) = load(&dir.0) else { continue };
-        let _ = (roles.all(), roles.find_oid(Oid(10)), roles.find("a"), roles.memberships());
-    }
-}
-
-#[test]
-fn two_writers_at_once_lose_nothing() {
-    let dir = DataDir::new("writers");
-    Roles::initial("postgres", None).save(&dir.0).unwrap();
-    std::thread::scope(|scope| {
-        for writer in 0..4 {
-            let dir = &dir.0;
-            scope.spawn(move || {
-                for i in 0..10 {
-                    update(dir, |roles| roles.create(Role::new(format!("r{writer}_{i}")))).unwrap();
-                }
-            });
-        }
-    });
-    let all = load(&dir.0).unwrap().all().unwrap();
-    assert_eq!(all.len(), 13 + 40);
-    let oids: HashSet<Oid> = all.iter().map(|role| role.oid).collect();
-    assert_eq!(oids.len(), all.len(), "each has an oid of its own");
 }

@@ -7,28 +7,50 @@ use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::{Result, error};
-use parser::ast::{self, Alias, ColumnDef, Expr as AstExpr, FromItem, JoinKind, RangeVar, SelectStmt};
+use parser::ast::{
+    self, Alias, ColumnDef, Expr as AstExpr, FromItem, JoinKind, RangeVar, SelectStmt, TableLockMode,
+};
 use types::cast::Context;
 use types::oid;
 
 use super::Analyzer;
+use super::Relation;
 use super::clause::find_var;
 use super::naming::function_name;
-use super::scope::{Clause, ScopeColumn, ScopeItem, var};
+use super::scope::{Clause, ItemKind, ScopeColumn, ScopeItem, var};
 use crate::expr::{Expr, Node};
-use crate::query::{Column, From, FunctionScan, FunctionSource, Join, ScannedFunction};
+use crate::query::{Column, From, FunctionScan, FunctionSource, Join, ScannedFunction, TableScan};
+use crate::table::{SYSTEM_COLUMNS, TableInfo, system_type};
 
 /// An analyzed item: what to run, its slots, and its entries among the scope's items.
-struct Item {
-    from: From,
-    slots: Range<usize>,
-    entries: Range<usize>,
+pub(super) struct Item {
+    pub(super) from: From,
+    pub(super) slots: Range<usize>,
+    pub(super) entries: Range<usize>,
+}
+
+/// The system columns of a table as names.
+pub(super) fn system_scope(depth: usize, first_slot: usize) -> Vec<ScopeColumn> {
+    let column = |(i, attribute): (usize, &heap::SystemAttribute)| ScopeColumn {
+        name: attribute.name().to_string(),
+        expr: var(system_type(*attribute), -1, depth, first_slot + i),
+    };
+    SYSTEM_COLUMNS.iter().enumerate().map(column).collect()
 }
 
 impl Analyzer<'_> {
     /// All of FROM; items between commas are joined without a condition.
     pub(super) fn transform_from(&mut self, items: &[FromItem]) -> Result<Option<From>> {
-        let mut joined: Option<Item> = None;
+        self.transform_from_behind(None, items)
+    }
+
+    /// [`Analyzer::transform_from`] with an item that is there already: the table that a command changes.
+    pub(super) fn transform_from_behind(
+        &mut self,
+        first: Option<Item>,
+        items: &[FromItem],
+    ) -> Result<Option<From>> {
+        let mut joined = first;
         for item in items {
             let right = self.transform_item(item)?;
             joined = Some(match joined {
@@ -107,6 +129,8 @@ impl Analyzer<'_> {
             named: true,
             bare: true,
             is_scalar,
+            system: Vec::new(),
+            kind: ItemKind::Virtual,
         });
         Ok((base, base..base + width, first..first + 1))
     }
@@ -117,9 +141,17 @@ impl Analyzer<'_> {
         if let [name] = relation.name.as_slice()
             && let Some((id, working)) = self.find_cte(name)
         {
-            return self.cte_item(name, id, working, alias);
+            return self.cte_item(name, (id, working), alias, relation.loc);
         }
-        let found = self.relation(relation)?;
+        let shown = alias.map_or_else(|| relation.parts().2, |a| &a.name);
+        let mode = match self.is_locked_name(shown) {
+            true => TableLockMode::RowShare,
+            false => TableLockMode::AccessShare,
+        };
+        let found = match self.relation(relation, mode)? {
+            Relation::Virtual(found) => found,
+            Relation::Table(table) => return self.table_item(table, alias, false),
+        };
         let columns: Vec<Column> = found
             .columns
             .iter()
@@ -135,13 +167,62 @@ impl Analyzer<'_> {
         Ok(Item { from: From::Relation { alias: shown, base, relation: Rc::new(found) }, slots, entries })
     }
 
+    /// A table with rows: its columns' slots, dropped ones included, and those of the system columns behind them.
+    pub(super) fn table_item(
+        &mut self,
+        table: Rc<TableInfo>,
+        alias: Option<&Alias>,
+        is_target: bool,
+    ) -> Result<Item> {
+        let depth = self.depth();
+        let attrs = &table.desc.attrs;
+        let visible: Vec<Column> = attrs
+            .iter()
+            .filter(|a| !a.is_dropped)
+            .map(|a| Column { name: a.name.to_string(), ty: a.type_id, typmod: a.typmod })
+            .collect();
+        let (base, _, entries) = self.enter(table.name.clone(), alias, &visible, false)?;
+        // What dropped columns and the system columns need beyond the visible ones.
+        let natts = attrs.len();
+        let width = natts + SYSTEM_COLUMNS.len();
+        self.scope().allocate(width - visible.len());
+        let live = (0..natts).filter(|i| !attrs[*i].is_dropped);
+        let item = &mut self.scope().items[entries.start];
+        for (column, slot) in item.columns.iter_mut().zip(live) {
+            column.expr.node = Node::Var { depth, slot: base + slot };
+        }
+        item.system = system_scope(depth, base + natts);
+        item.kind = ItemKind::Table { table: table.clone(), base, nullable: false };
+        if alias.is_none() {
+            item.schema = Some(table.schema.clone());
+        }
+        let alias = item.alias.clone();
+        let scan = TableScan {
+            alias,
+            base,
+            table,
+            needed: Vec::new(),
+            needed_system: Vec::new(),
+            filter: None,
+            tids: None,
+            is_target,
+        };
+        Ok(Item { from: From::Table(Rc::new(scan)), slots: base..base + width, entries })
+    }
+
     /// WITH queries of outer scopes are visible even where their columns are not.
     fn find_cte(&self, name: &str) -> Option<(usize, bool)> {
         let all = self.scopes.iter().rev().flat_map(|scope| scope.ctes.iter().rev());
         all.filter(|cte| cte.0 == name).map(|cte| (cte.1, cte.2)).next()
     }
 
-    fn cte_item(&mut self, name: &str, id: usize, working: bool, alias: Option<&Alias>) -> Result<Item> {
+    fn cte_item(
+        &mut self,
+        name: &str,
+        (id, working): (usize, bool),
+        alias: Option<&Alias>,
+        loc: u32,
+    ) -> Result<Item> {
         if working {
             self.working_used = true;
             // Its rows change with each round: whoever reads it cannot keep its result.
@@ -150,9 +231,16 @@ impl Analyzer<'_> {
         }
         let reach = self.cte_reach[id];
         self.reaches(reach);
+        if let crate::query::Body::Modify(modify) = &self.ctes[id].query.body
+            && modify.returning.is_none()
+        {
+            let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
+            return Err(self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, message));
+        }
         let columns = self.ctes[id].columns.clone();
         let shown = alias.map_or(name, |a| &a.name).to_string();
         let (base, slots, entries) = self.enter(name.to_string(), alias, &columns, false)?;
+        self.scope().items[entries.start].kind = ItemKind::Other("a WITH query");
         let from = From::Cte { alias: shown, base, width: columns.len(), id, working };
         Ok(Item { from, slots, entries })
     }
@@ -161,7 +249,8 @@ impl Analyzer<'_> {
         let depth = self.depth();
         let outer_reach = std::mem::replace(&mut self.reach, usize::MAX);
         let was_hidden = std::mem::replace(&mut self.scope().hidden, !lateral);
-        let query = self.query(stmt, None);
+        let locked = self.with_outer_locks(stmt, &alias.name);
+        let query = self.query(locked.as_ref().unwrap_or(stmt), None);
         self.scopes[depth].hidden = was_hidden;
         let query = query?;
         // It depends on the row to its left if it reads this query's own frame.
@@ -169,6 +258,7 @@ impl Analyzer<'_> {
         self.reach = self.reach.min(outer_reach);
         let columns = query.columns.clone();
         let (base, slots, entries) = self.enter(alias.name.clone(), Some(alias), &columns, false)?;
+        self.scope().items[entries.start].kind = ItemKind::Subquery;
         let from = From::Subquery { alias: alias.name.clone(), base, query: Rc::new(query), lateral };
         Ok(Item { from, slots, entries })
     }
@@ -214,6 +304,7 @@ impl Analyzer<'_> {
         let name = scanned[0].name.clone();
         let shown = alias.map_or_else(|| name.clone(), |a| a.name.clone());
         let (base, slots, entries) = self.enter(name, alias, &columns, is_scalar)?;
+        self.scope().items[entries.start].kind = ItemKind::Other("a function");
         let scan = FunctionScan { alias: shown, base, functions: scanned, ordinality, lateral };
         Ok(Item { from: From::Function(Rc::new(scan)), slots, entries })
     }
@@ -270,7 +361,7 @@ impl Analyzer<'_> {
                 .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
         }
         let slots = left.slots.start..right.slots.end;
-        let entries = left.entries.start..right.entries.end;
+        let all_entries = left.entries.start..right.entries.end;
         let join = Join {
             kind,
             left: left.from,
@@ -279,8 +370,22 @@ impl Analyzer<'_> {
             left_slots: left.slots,
             right_slots: right.slots,
             lateral,
+            hash: Vec::new(),
         };
-        Ok(Item { from: From::Join(Rc::new(join)), slots, entries })
+        let nullable: &[Range<usize>] = match kind {
+            JoinKind::Inner => &[],
+            JoinKind::Left => &[right.entries],
+            JoinKind::Right => &[left.entries],
+            JoinKind::Full => &[left.entries, right.entries],
+        };
+        for side in nullable {
+            for item in &mut self.scope().items[side.clone()] {
+                if let ItemKind::Table { nullable, .. } = &mut item.kind {
+                    *nullable = true;
+                }
+            }
+        }
+        Ok(Item { from: From::Join(Rc::new(join)), slots, entries: all_entries })
     }
 
     fn join(&mut self, join: &ast::Join) -> Result<Item> {
@@ -325,6 +430,8 @@ impl Analyzer<'_> {
             named: has_alias,
             bare: true,
             is_scalar: false,
+            system: Vec::new(),
+            kind: ItemKind::Other("a join"),
         });
         item.entries.end += 1;
         Ok(item)
@@ -395,11 +502,12 @@ fn is_lateral(from: &From) -> bool {
         From::Function(scan) => scan.lateral,
         From::Subquery { lateral, .. } => *lateral,
         From::Join(join) => is_lateral(&join.left) || is_lateral(&join.right),
-        From::Relation { .. } | From::Cte { .. } => false,
+        From::Filter(filter) => is_lateral(&filter.0),
+        From::Relation { .. } | From::Table(_) | From::Cte { .. } => false,
     }
 }
 
-fn reads_slots(expr: &Expr, wanted: usize, slots: &Range<usize>) -> bool {
+pub(super) fn reads_slots(expr: &Expr, wanted: usize, slots: &Range<usize>) -> bool {
     if matches!(&expr.node, Node::Var { depth, slot } if *depth == wanted && slots.contains(slot)) {
         return true;
     }

@@ -9,8 +9,11 @@ mod agg;
 mod call;
 mod clause;
 mod coerce;
+mod dml;
 mod expr;
 mod from;
+mod insert;
+mod locking;
 mod naming;
 mod operator;
 mod param;
@@ -18,19 +21,24 @@ mod scope;
 mod select;
 mod setop;
 mod sublink;
+mod table_expr;
 mod typename;
 mod with;
 
+pub use table_expr::{CompiledExpr, ExprPurpose, RowRules, compile_expr};
 pub use typename::resolve_type_name;
+
+use std::rc::Rc;
 
 use common::{Oid, SqlState};
 use elog::{PgError, Result, error};
-use parser::ast::{InsertStmt, RangeVar, Statement};
+use parser::ast::{LockStrength, RangeVar, Statement, TableLockMode};
 use parser::{RawStmt, char_position, stack};
 
 use crate::env::{Env, VirtualRelation};
 use crate::expr::Expr;
-use crate::query::{Analyzed, Cte, SubPlan};
+use crate::query::{Analyzed, Cte, Query, SubPlan};
+use crate::table::TableInfo;
 use scope::Scope;
 
 /// What is known of a statement's parameters beforehand.
@@ -58,6 +66,20 @@ pub(crate) struct Analyzer<'a> {
     reach: usize,
     /// A recursive query referred to itself.
     working_used: bool,
+    /// Tables with the strongest lock asked for.
+    tables: Vec<(Rc<TableInfo>, TableLockMode)>,
+    /// Rows are changed somewhere.
+    modifies: bool,
+    /// Strongest row lock asked for anywhere.
+    row_lock: Option<LockStrength>,
+}
+
+/// What a name in FROM stands for.
+pub(super) enum Relation {
+    /// Answered from memory.
+    Virtual(VirtualRelation),
+    /// With rows.
+    Table(Rc<TableInfo>),
 }
 
 /// Resolves all names and types of a query. `source` is the text that locations count in.
@@ -74,19 +96,19 @@ pub fn analyze_statement(
     env: &dyn Env,
 ) -> Result<Analyzed> {
     let mut analyzer = Analyzer::new(source, params, env);
-    match statement {
-        Statement::Select(select) => {
-            let query = analyzer.query(select, None)?;
-            analyzer.check_params()?;
-            Ok(Analyzed {
-                query,
-                ctes: analyzer.ctes,
-                subplans: analyzer.subplans,
-                param_types: analyzer.params,
-            })
-        }
-        other => Err(analyzer.refuse(other)),
-    }
+    let (query, command) = match statement {
+        Statement::Select(select) => (analyzer.query(select, None)?, "SELECT"),
+        Statement::Insert(insert) => (analyzer.insert(insert)?, "INSERT"),
+        Statement::Update(update) => (analyzer.update(update)?, "UPDATE"),
+        Statement::Delete(delete) => (analyzer.delete(delete)?, "DELETE"),
+        other => return Err(not_supported(other)),
+    };
+    analyzer.check_params()?;
+    let command = match analyzer.row_lock {
+        Some(strength) if command == "SELECT" => locking::locking_command(strength),
+        _ => command,
+    };
+    Ok(analyzer.finish(query, command))
 }
 
 /// The values of constant expressions, as EXECUTE and CALL take them: each of the type wanted.
@@ -99,7 +121,7 @@ pub fn analyze_arguments(
 ) -> Result<Analyzed> {
     let mut analyzer = Analyzer::new(source, ParamTypes::Fixed(&[]), env);
     let query = analyzer.arguments_query(args, types)?;
-    Ok(Analyzed { query, ctes: analyzer.ctes, subplans: analyzer.subplans, param_types: Vec::new() })
+    Ok(analyzer.finish(query, "EXECUTE"))
 }
 
 impl<'a> Analyzer<'a> {
@@ -120,6 +142,21 @@ impl<'a> Analyzer<'a> {
             scopes: Vec::new(),
             reach: usize::MAX,
             working_used: false,
+            tables: Vec::new(),
+            modifies: false,
+            row_lock: None,
+        }
+    }
+
+    fn finish(self, query: Query, command: &'static str) -> Analyzed {
+        Analyzed {
+            query,
+            ctes: self.ctes,
+            subplans: self.subplans,
+            param_types: self.params,
+            tables: self.tables,
+            command,
+            modifies: self.modifies,
         }
     }
 
@@ -164,7 +201,7 @@ impl<'a> Analyzer<'a> {
     // --- what is not a query ---
 
     /// The relation of that name, or PostgreSQL's error about it. C: `parserOpenTable`.
-    fn relation(&self, relation: &RangeVar) -> Result<VirtualRelation> {
+    fn relation(&mut self, relation: &RangeVar, mode: TableLockMode) -> Result<Relation> {
         let (schema, name) = match relation.name.as_slice() {
             [name] => (None, name),
             [schema, name] => (Some(schema), name),
@@ -177,38 +214,57 @@ impl<'a> Analyzer<'a> {
                 ));
             }
         };
-        self.env.lookup(schema.map(String::as_str), name).ok_or_else(|| {
+        let schema_name = schema.map(String::as_str);
+        if let Some(found) = self.env.lookup(schema_name, name) {
+            return Ok(Relation::Virtual(found));
+        }
+        let Some(table) = self.env.table(schema_name, name, mode).map_err(|e| self.at(e, relation.loc))?
+        else {
             let shown = schema.map_or_else(|| name.clone(), |schema| format!("{schema}.{name}"));
-            self.error(
-                SqlState::UNDEFINED_TABLE,
-                relation.loc,
-                format!("relation \"{shown}\" does not exist"),
-            )
-        })
+            let message = format!("relation \"{shown}\" does not exist");
+            return Err(self.error(SqlState::UNDEFINED_TABLE, relation.loc, message));
+        };
+        match table.kind {
+            b'r' | b'p' | b'm' | b't' => {}
+            b'i' | b'I' | b'c' => {
+                let what = if table.kind == b'c' { "composite types" } else { "indexes" };
+                let message = format!("cannot open relation \"{}\"", table.name);
+                return Err(self
+                    .error(SqlState::WRONG_OBJECT_TYPE, relation.loc, message)
+                    .detail(format!("This operation is not supported for {what}.")));
+            }
+            _ => return Err(self.unsupported(relation.loc, "this kind of relation")),
+        }
+        self.note_table(&table, mode);
+        Ok(Relation::Table(table))
     }
 
-    /// Why a statement cannot be run: its table does not exist, or nobody has taught us.
-    fn refuse(&self, statement: &Statement) -> PgError {
-        let target = match statement {
-            Statement::Insert(insert) => Some(self.insert_target(insert)),
-            Statement::Update(update) => Some((&update.relation, "update")),
-            Statement::Delete(delete) => Some((&delete.relation, "delete from")),
-            _ => None,
-        };
-        match target {
-            None => not_supported(statement),
-            Some((relation, verb)) => match self.relation(relation) {
-                Err(e) => e,
-                Ok(_) => {
-                    let name = relation.name.last().map_or("", String::as_str);
-                    error!(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "cannot {verb} view \"{name}\"")
-                }
-            },
+    /// Remembers what a run of the plan has to lock.
+    fn note_table(&mut self, table: &Rc<TableInfo>, mode: TableLockMode) {
+        match self.tables.iter_mut().find(|(known, _)| known.oid == table.oid) {
+            Some((_, known)) if *known as u8 >= mode as u8 => {}
+            Some((_, known)) => *known = mode,
+            None => self.tables.push((table.clone(), mode)),
         }
     }
 
-    fn insert_target<'s>(&self, insert: &'s InsertStmt) -> (&'s RangeVar, &'static str) {
-        (&insert.relation, "insert into")
+    /// The table that a command changes. C: `setTargetTable`.
+    fn target_table(&mut self, relation: &RangeVar, verb: &str) -> Result<Rc<TableInfo>> {
+        match self.relation(relation, TableLockMode::RowExclusive)? {
+            // Caches would not learn of it.
+            Relation::Table(table) if table.is_catalog => {
+                Err(self.unsupported(relation.loc, "a change of a system catalog by hand"))
+            }
+            Relation::Table(table) => {
+                self.modifies = true;
+                Ok(table)
+            }
+            Relation::Virtual(_) => Err(error!(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "cannot {verb} view \"{}\"",
+                relation.parts().2
+            )),
+        }
     }
 
     /// Types that stayed open although parameters were to be inferred. C: `check_variable_parameters`.

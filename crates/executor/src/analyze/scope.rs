@@ -2,13 +2,17 @@
 //!
 //! C counterpart: `ParseNamespaceItem` and the name lookup of parse_relation.c.
 
+use std::rc::Rc;
+
 use common::{Oid, SqlState};
 use elog::{PgError, Result};
+use parser::ast::LockingClause;
 use types::oid;
 
 use super::Analyzer;
 use crate::expr::{Expr, Node};
 use crate::query::{AggregateCall, SetCall};
+use crate::table::TableInfo;
 
 /// The clause that is being looked at. C: `ParseExprKind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +28,14 @@ pub(crate) enum Clause {
     Limit,
     Offset,
     Values,
+    /// VALUES of one row in INSERT, where sets may stand.
+    ValuesSingle,
     Arguments,
+    UpdateSource,
+    Returning,
+    Default,
+    Check,
+    CopyWhere,
 }
 
 impl Clause {
@@ -41,8 +52,23 @@ impl Clause {
             Clause::DistinctOn => "DISTINCT ON",
             Clause::Limit => "LIMIT",
             Clause::Offset => "OFFSET",
-            Clause::Values => "VALUES",
+            Clause::Values | Clause::ValuesSingle => "VALUES",
             Clause::Arguments => "EXECUTE parameters",
+            Clause::UpdateSource => "UPDATE",
+            Clause::Returning => "RETURNING",
+            Clause::Default => "DEFAULT expressions",
+            Clause::Check => "check constraints",
+            Clause::CopyWhere => "COPY FROM WHERE conditions",
+        }
+    }
+
+    /// The words of the refusal, where no subquery may stand.
+    pub(crate) fn forbids_subqueries(self) -> Option<&'static str> {
+        match self {
+            Clause::Default => Some("DEFAULT expression"),
+            Clause::Check => Some("check constraint"),
+            Clause::CopyWhere => Some("COPY FROM WHERE condition"),
+            _ => None,
         }
     }
 
@@ -51,7 +77,10 @@ impl Clause {
     }
 
     pub(crate) fn allows_sets(self) -> bool {
-        matches!(self, Clause::Targets | Clause::OrderBy | Clause::DistinctOn | Clause::GroupBy)
+        matches!(
+            self,
+            Clause::Targets | Clause::OrderBy | Clause::DistinctOn | Clause::GroupBy | Clause::ValuesSingle
+        )
     }
 }
 
@@ -77,6 +106,23 @@ pub(crate) struct ScopeItem {
     pub(crate) bare: bool,
     /// A function's single value: the alias alone stands for it.
     pub(crate) is_scalar: bool,
+    /// What `*` does not show but a name finds.
+    pub(crate) system: Vec<ScopeColumn>,
+    /// What FOR UPDATE can lock, or why it cannot.
+    pub(crate) kind: ItemKind,
+}
+
+/// What a FROM item is, as far as row locks go.
+#[derive(Clone, Debug)]
+pub(crate) enum ItemKind {
+    /// A table, its first slot, and whether it is on the nullable side of an outer join.
+    Table { table: Rc<TableInfo>, base: usize, nullable: bool },
+    /// A relation without rows to lock.
+    Virtual,
+    /// The words that a refusal names it by.
+    Other(&'static str),
+    /// A subquery, whose own tables are locked.
+    Subquery,
 }
 
 /// One query's names and frame.
@@ -87,6 +133,8 @@ pub(crate) struct Scope {
     /// Slots of FROM; those behind hold aggregates and the like.
     pub(crate) input_width: usize,
     pub(crate) items: Vec<ScopeItem>,
+    /// FOR UPDATE clauses of this query.
+    pub(crate) locking: Vec<LockingClause>,
     /// Items before this one are out of sight: those to the left of a join whose condition is looked at.
     pub(crate) visible_from: usize,
     /// The whole scope is out of sight: a subquery in FROM that is not LATERAL.
@@ -108,6 +156,7 @@ impl Scope {
             width: 0,
             input_width: 0,
             items: Vec::new(),
+            locking: Vec::new(),
             visible_from: 0,
             hidden: false,
             ctes: Vec::new(),
@@ -137,6 +186,10 @@ enum Found<T> {
 impl Analyzer<'_> {
     /// `a`, `a.b`, `a.b.c`, `a.b.c.d`. C: `transformColumnRef`.
     pub(super) fn column_ref(&mut self, name: &[String], loc: u32) -> Result<Expr> {
+        if self.scopes.last().is_some_and(|scope| scope.clause == Clause::Default) {
+            let message = "cannot use column reference in DEFAULT expression";
+            return Err(self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, message));
+        }
         match name {
             [column] => self.bare_column(column, loc),
             [table, column] => self.table_column(None, table, column, loc),
@@ -184,7 +237,7 @@ impl Analyzer<'_> {
             return Err(self.no_table(table, loc));
         };
         let item = &self.scopes[level].items[index];
-        let mut matching = item.columns.iter().filter(|c| c.name == column);
+        let mut matching = item.columns.iter().chain(&item.system).filter(|c| c.name == column);
         match (matching.next(), matching.next()) {
             (Some(found), None) => {
                 let expr = found.expr.clone();
@@ -323,7 +376,8 @@ impl Analyzer<'_> {
 }
 
 fn find_bare(items: &[ScopeItem], column: &str) -> Found<Expr> {
-    let mut matching = items.iter().filter(|i| i.bare).flat_map(|i| &i.columns).filter(|c| c.name == column);
+    let all = items.iter().filter(|i| i.bare).flat_map(|i| i.columns.iter().chain(&i.system));
+    let mut matching = all.filter(|c| c.name == column);
     match (matching.next(), matching.next()) {
         (Some(found), None) => Found::Yes(found.expr.clone()),
         (Some(_), Some(_)) => Found::Ambiguous,

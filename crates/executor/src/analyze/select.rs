@@ -13,6 +13,7 @@ use types::{format_type, oid};
 
 use super::Analyzer;
 use super::clause::Sorted;
+use super::locking::all_conditions;
 use super::naming::column_name;
 use super::scope::{Clause, Scope, ScopeColumn};
 use crate::expr::{Expr, Node};
@@ -43,6 +44,8 @@ impl Analyzer<'_> {
             self.with_clause(with)?;
         }
         let ctes = first_cte..self.ctes.len();
+        self.check_locking_body(stmt)?;
+        self.scope().locking.clone_from(&stmt.locking);
         let mut query = match &stmt.body {
             SelectBody::Simple(simple) => self.simple_select(simple, stmt, keep_unknown)?,
             SelectBody::Values(rows) => self.values(rows, stmt, keep_unknown)?,
@@ -67,6 +70,9 @@ impl Analyzer<'_> {
             offset: None,
             limit: None,
             with_ties: false,
+            row_locks: Vec::new(),
+            lock_width: 0,
+            recheck: None,
             columns,
         }
     }
@@ -78,7 +84,8 @@ impl Analyzer<'_> {
         keep_unknown: bool,
     ) -> Result<Query> {
         if let Some(into) = &simple.into {
-            return Err(self.unsupported(into.loc, "SELECT INTO"));
+            let message = "SELECT ... INTO is not allowed here";
+            return Err(self.error(SqlState::SYNTAX_ERROR, into.relation.loc, message));
         }
         let from = self.transform_from(&simple.from)?;
         let scope = self.scope();
@@ -99,7 +106,7 @@ impl Analyzer<'_> {
         let aggregate = self.aggregation(group, &mut targets, &mut having)?;
         let set_levels = std::mem::take(&mut self.scope().set_levels);
         let columns = visible_columns(&targets);
-        let select = Select {
+        let mut select = Select {
             from,
             filter,
             aggregate,
@@ -107,17 +114,26 @@ impl Analyzer<'_> {
             set_levels,
             targets: targets.into_iter().map(|t| t.expr).collect(),
         };
+        let row_locks = self.row_locks(stmt, &mut select)?;
+        let recheck = match row_locks.is_empty() {
+            true => None,
+            false => all_conditions(select.from.as_ref(), select.filter.as_ref()),
+        };
+        let lock_width = self.scope().input_width;
         let mut query = self.bare_query(Body::Select(Rc::new(select)), columns);
         query.distinct = distinct;
         query.order = order;
         query.limit = limit;
         query.offset = offset;
         query.with_ties = stmt.with_ties;
+        query.row_locks = row_locks;
+        query.lock_width = lock_width;
+        query.recheck = recheck;
         Ok(query)
     }
 
     /// WHERE or HAVING.
-    fn condition(&mut self, expr: Option<&AstExpr>, clause: Clause) -> Result<Option<Expr>> {
+    pub(super) fn condition(&mut self, expr: Option<&AstExpr>, clause: Clause) -> Result<Option<Expr>> {
         let Some(expr) = expr else { return Ok(None) };
         let condition = self.clause_expr(expr, clause)?;
         self.coerce_to_boolean(condition, clause.words()).map(Some)
@@ -134,6 +150,11 @@ impl Analyzer<'_> {
     // --- the target list ---
 
     fn target_list(&mut self, targets: &[Target]) -> Result<Vec<TargetEntry>> {
+        self.target_list_in(targets, Clause::Targets)
+    }
+
+    /// A list of output columns that belongs to this clause.
+    pub(super) fn target_list_in(&mut self, targets: &[Target], clause: Clause) -> Result<Vec<TargetEntry>> {
         let mut list = Vec::with_capacity(targets.len());
         for target in targets {
             let loc = target.expr.loc;
@@ -150,7 +171,7 @@ impl Analyzer<'_> {
                     self.record_star(arg, steps)?
                 }
                 _ => {
-                    let expr = self.clause_expr(&target.expr, Clause::Targets)?;
+                    let expr = self.clause_expr(&target.expr, clause)?;
                     let name = target.label.clone().unwrap_or_else(|| column_name(&target.expr));
                     list.push(TargetEntry { name, expr, hidden: false });
                     continue;

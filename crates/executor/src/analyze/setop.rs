@@ -140,6 +140,10 @@ pub(super) fn output(query: &Query, column: usize) -> Expr {
             Expr { loc: rows.first().map_or(0, |r| r[column].loc), ..var(ty, typmod, 0, 0) }
         }
         Body::SetOp(set) => output(&set.left, column),
+        Body::Modify(modify) => {
+            let loc = modify.returning.as_ref().and_then(|r| r.get(column)).map_or(0, |e| e.loc);
+            Expr { loc, ..var(ty, typmod, 0, 0) }
+        }
     };
     (expr.ty, expr.typmod) = (ty, typmod);
     expr

@@ -17,6 +17,10 @@ use crate::query::{Query, SubPlan};
 
 impl Analyzer<'_> {
     pub(super) fn sublink(&mut self, sublink: &Sublink, loc: u32) -> Result<Expr> {
+        if let Some(what) = self.scope().clause.forbids_subqueries() {
+            let message = format!("cannot use subquery in {what}");
+            return Err(self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, message));
+        }
         match &sublink.kind {
             AstKind::Exists => {
                 let (plan, _) = self.subplan(&sublink.query)?;
@@ -58,6 +62,20 @@ impl Analyzer<'_> {
         self.reach = self.reach.min(outer_reach);
         self.subplans.push(SubPlan { query: query.clone(), correlated });
         Ok((self.subplans.len() - 1, query))
+    }
+
+    /// A row of several columns as a value: its fields. For `SET (a, b) = (SELECT ...)`.
+    pub(super) fn record_sublink(&mut self, stmt: &SelectStmt, loc: u32) -> Result<Vec<Expr>> {
+        let (plan, query) = self.subplan(stmt)?;
+        let node = Node::Sublink { plan, kind: SublinkKind::Record };
+        let record = Expr::new(oid::RECORD, loc, node);
+        let field = |(index, column): (usize, &crate::query::Column)| Expr {
+            ty: column.ty,
+            typmod: column.typmod,
+            loc,
+            node: Node::Field { arg: Box::new(record.clone()), index },
+        };
+        Ok(query.columns.iter().enumerate().map(field).collect())
     }
 
     fn one_column(&mut self, stmt: &SelectStmt, loc: u32) -> Result<(usize, Rc<Query>)> {

@@ -22,18 +22,19 @@ impl Analyzer<'_> {
             }
         }
         for cte in &with.ctes {
-            let Statement::Select(select) = &*cte.query else {
-                let what = format!("{} in WITH", cte.query.command_tag());
-                return Err(self.unsupported(cte.loc, &what));
-            };
             let outer_reach = std::mem::replace(&mut self.reach, usize::MAX);
-            let id = match self.recursive_cte(with, cte, select)? {
-                Some(id) => id,
-                None => {
+            let found = match &*cte.query {
+                Statement::Select(select) => self.recursive_cte(with, cte, select)?,
+                _ => None,
+            };
+            let id = match (found, &*cte.query) {
+                (Some(id), _) => id,
+                (None, Statement::Select(select)) => {
                     let query = self.query(select, None)?;
                     let columns = self.cte_columns(cte, &query)?;
                     self.add_cte(cte, Rc::new(query), columns)
                 }
+                (None, change) => self.modifying_cte(cte, change)?,
             };
             self.cte_reach[id] = self.reach;
             self.reach = self.reach.min(outer_reach);
@@ -42,8 +43,27 @@ impl Analyzer<'_> {
         Ok(())
     }
 
+    /// INSERT, UPDATE or DELETE in WITH.
+    fn modifying_cte(&mut self, cte: &CommonTableExpr, change: &Statement) -> Result<usize> {
+        if self.depth() > 0 {
+            let message = "WITH clause containing a data-modifying statement must be at the top level";
+            return Err(self.error(SqlState::FEATURE_NOT_SUPPORTED, cte.loc, message));
+        }
+        let query = match change {
+            Statement::Insert(insert) => self.insert(insert)?,
+            Statement::Update(update) => self.update(update)?,
+            Statement::Delete(delete) => self.delete(delete)?,
+            other => return Err(self.unsupported(cte.loc, &format!("{} in WITH", other.command_tag()))),
+        };
+        let columns = self.cte_columns(cte, &query)?;
+        let id = self.add_cte(cte, Rc::new(query), columns);
+        self.ctes[id].modifies = true;
+        Ok(id)
+    }
+
     fn add_cte(&mut self, cte: &CommonTableExpr, query: Rc<Query>, columns: Vec<Column>) -> usize {
-        self.ctes.push(Cte { name: cte.name.clone(), query, recursive: None, keys: Vec::new(), columns });
+        let name = cte.name.clone();
+        self.ctes.push(Cte { name, query, recursive: None, keys: Vec::new(), columns, modifies: false });
         self.cte_reach.push(usize::MAX);
         self.ctes.len() - 1
     }

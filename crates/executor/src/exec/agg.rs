@@ -19,6 +19,9 @@ pub(super) struct AggregateState {
     index: RowSet,
     groups: Vec<Group>,
     next: usize,
+    /// Keys and arguments of the row at hand, in buffers that stay.
+    row: Row,
+    args: Row,
 }
 
 struct Group {
@@ -60,16 +63,18 @@ impl AggregateState {
     pub(super) fn add(&mut self, aggregate: &Aggregate, cx: &mut Cx<'_>) -> Result<()> {
         let mut group = 0;
         if !aggregate.keys.is_empty() {
-            let keys: Result<Row> = aggregate.keys.iter().map(|(expr, _)| cx.eval(expr)).collect();
-            let keys = keys?;
+            self.row.clear();
+            for (expr, _) in &aggregate.keys {
+                self.row.push(cx.eval(expr)?);
+            }
             let is_new;
-            (group, is_new) = self.index.entry(&self.keys, &keys)?;
+            (group, is_new) = self.index.entry(&self.keys, &self.row)?;
             if is_new {
-                self.groups.push(Group::new(aggregate, keys));
+                self.groups.push(Group::new(aggregate, std::mem::take(&mut self.row)));
             }
         }
         for (call, run) in aggregate.calls.iter().zip(&mut self.groups[group].runs) {
-            run.add(call, cx)?;
+            run.add(call, &mut self.args, cx)?;
         }
         Ok(())
     }
@@ -108,20 +113,20 @@ impl Group {
 }
 
 impl Run {
-    fn add(&mut self, call: &AggregateCall, cx: &mut Cx<'_>) -> Result<()> {
+    fn add(&mut self, call: &AggregateCall, args: &mut Row, cx: &mut Cx<'_>) -> Result<()> {
         if let Some(filter) = &call.filter
             && !cx.is_true(filter)?
         {
             return Ok(());
         }
-        let mut args = Vec::with_capacity(call.args.len() + call.order.len());
+        args.clear();
         for arg in call.args.iter().chain(call.order.iter().map(|(expr, _)| expr)) {
             args.push(cx.eval(arg)?);
         }
         if call.order.is_empty() && call.distinct.is_none() {
-            return self.transition(call, &args, cx.session);
+            return self.transition(call, args, cx.session);
         }
-        self.kept.push(args);
+        self.kept.push(std::mem::take(args));
         Ok(())
     }
 

@@ -47,6 +47,18 @@ impl Cx<'_> {
         self.shared.ctes[id].recursion.working.get(index).cloned()
     }
 
+    /// Runs the changes in WITH that nobody read to the end. C: `ExecPostprocessPlan`.
+    pub(super) fn finish_modifying_ctes(&mut self) -> Result<()> {
+        let plan = self.shared.plan.clone();
+        for (id, _) in plan.ctes.iter().enumerate().filter(|(_, cte)| cte.modifies) {
+            while !self.shared.ctes[id].finished {
+                self.check_interrupts()?;
+                self.advance_cte(id)?;
+            }
+        }
+        Ok(())
+    }
+
     fn advance_cte(&mut self, id: usize) -> Result<()> {
         let plan = self.shared.plan.clone();
         let cte = &plan.ctes[id];

@@ -8,10 +8,14 @@ use elog::Result;
 use types::Datum;
 use types::fmgr::RowIter;
 
+use super::hashjoin::HashJoinState;
 use super::join::JoinState;
 use super::query::QueryState;
+use super::scan::ScanState;
+use super::series::SetRows;
 use super::{Cx, Row};
 use crate::env::VirtualRelation;
+use crate::expr::Expr;
 use crate::query::{From, FunctionScan, FunctionSource, Query, ScannedFunction};
 
 /// An item of FROM under way.
@@ -20,7 +24,10 @@ pub(super) enum FromState {
     Relation { relation: Rc<VirtualRelation>, base: usize, depth: usize, rows: Option<RowIter> },
     Subquery { query: Rc<Query>, base: usize, depth: usize, state: Box<QueryState> },
     Cte { id: usize, working: bool, base: usize, depth: usize, at: usize },
+    Table(ScanState),
+    Filter { filter: Rc<(From, Expr)>, inner: Box<FromState> },
     Join(Box<JoinState>),
+    HashJoin(Box<HashJoinState>),
 }
 
 impl FromState {
@@ -41,7 +48,15 @@ impl FromState {
             From::Cte { base, id, working, .. } => {
                 FromState::Cte { id: *id, working: *working, base: *base, depth, at: 0 }
             }
-            From::Join(join) => FromState::Join(Box::new(JoinState::new(join, depth))),
+            From::Table(scan) => FromState::Table(ScanState::new(scan, depth)),
+            From::Filter(filter) => FromState::Filter {
+                inner: Box::new(FromState::new(&filter.0, depth)),
+                filter: filter.clone(),
+            },
+            From::Join(join) if join.hash.is_empty() => {
+                FromState::Join(Box::new(JoinState::new(join, depth)))
+            }
+            From::Join(join) => FromState::HashJoin(Box::new(HashJoinState::new(join, depth))),
         }
     }
 
@@ -51,6 +66,16 @@ impl FromState {
         let (depth, base, row) = match self {
             FromState::Function(state) => return state.next(cx),
             FromState::Join(state) => return state.next(cx),
+            FromState::HashJoin(state) => return state.next(cx),
+            FromState::Table(state) => return state.next(cx),
+            FromState::Filter { filter, inner } => {
+                while inner.next(cx)? {
+                    if cx.is_true(&filter.1)? {
+                        return Ok(true);
+                    }
+                }
+                return Ok(false);
+            }
             FromState::Relation { relation, base, depth, rows } => {
                 if rows.is_none() {
                     *rows = Some((relation.scan)(cx.session)?);
@@ -77,6 +102,9 @@ impl FromState {
             FromState::Subquery { query, state, .. } => **state = QueryState::new(query),
             FromState::Cte { at, .. } => *at = 0,
             FromState::Join(state) => state.rescan(),
+            FromState::HashJoin(state) => state.rescan(),
+            FromState::Table(state) => state.rescan(),
+            FromState::Filter { inner, .. } => inner.rescan(),
         }
     }
 }
@@ -85,7 +113,7 @@ impl FromState {
 pub(super) struct FunctionState {
     scan: Rc<FunctionScan>,
     depth: usize,
-    rows: Option<Vec<Option<RowIter>>>,
+    rows: Option<Vec<Option<SetRows>>>,
     ordinal: i64,
 }
 
@@ -101,12 +129,24 @@ impl FunctionState {
         let mut slot = self.scan.base;
         let mut any = false;
         for (function, iterator) in self.scan.functions.iter().zip(rows) {
-            let row = iterator.as_mut().and_then(Iterator::next).transpose()?;
-            if row.is_none() {
+            let found = match iterator {
+                Some(rows) if function.width == 1 && !function.expand_record => {
+                    let value = rows.next_value()?;
+                    let found = value.is_some();
+                    cx.set(self.depth, slot, value.unwrap_or_default());
+                    found
+                }
+                _ => {
+                    let row = iterator.as_mut().map_or(Ok(None), SetRows::next_row)?;
+                    let found = row.is_some();
+                    cx.set_row(self.depth, slot, columns_of(function, row));
+                    found
+                }
+            };
+            if !found {
                 *iterator = None;
             }
-            any |= row.is_some();
-            cx.set_row(self.depth, slot, columns_of(function, row));
+            any |= found;
             slot += function.width;
         }
         self.ordinal += 1;
@@ -117,15 +157,15 @@ impl FunctionState {
     }
 }
 
-fn open(function: &ScannedFunction, cx: &mut Cx<'_>) -> Result<RowIter> {
+fn open(function: &ScannedFunction, cx: &mut Cx<'_>) -> Result<SetRows> {
     match &function.source {
         FunctionSource::Call(call, args) => {
             let args: Result<Row> = args.iter().map(|arg| cx.eval(arg)).collect();
-            call.call_set(cx.session, &args?)
+            SetRows::open(call, &args?, cx)
         }
         FunctionSource::Value(value) => {
             let value = cx.eval(value)?;
-            Ok(Box::new(std::iter::once(Ok(vec![value]))))
+            Ok(SetRows::once(value))
         }
     }
 }

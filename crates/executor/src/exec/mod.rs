@@ -13,21 +13,33 @@ mod array;
 mod cte;
 mod eval;
 mod from;
+mod hashjoin;
 mod join;
+mod lockrows;
+mod modify;
 mod query;
 mod rowset;
+mod scan;
 mod select;
+mod series;
 mod setop;
+mod standalone;
 mod sublink;
+
+pub(crate) use modify::{check_not_null, check_violated};
+pub(crate) use standalone::Standalone;
 
 use std::rc::Rc;
 
 use common::Oid;
 use elog::Result;
+use parser::ast::TableLockMode;
 use types::Datum;
 use types::fmgr::Session;
 
-use crate::query::{Analyzed, Column, Cte, Query, SubPlan};
+use crate::optimize;
+use crate::query::{Analyzed, Body, Column, Cte, Query, SubPlan};
+use crate::table::TableInfo;
 use cte::CteState;
 use query::QueryState;
 use sublink::SubState;
@@ -45,12 +57,16 @@ pub(crate) struct PlanData {
     pub(crate) ctes: Vec<Cte>,
     pub(crate) subplans: Vec<SubPlan>,
     pub(crate) param_types: Vec<Oid>,
+    pub(crate) tables: Vec<(Rc<TableInfo>, TableLockMode)>,
+    pub(crate) command: &'static str,
+    pub(crate) modifies: bool,
 }
 
-/// Makes a plan. There is only one way to run a query yet, so nothing is weighed. C: `pg_plan_query`.
-pub fn plan(analyzed: Analyzed) -> Plan {
-    let Analyzed { query, ctes, subplans, param_types } = analyzed;
-    Plan(Rc::new(PlanData { query: Rc::new(query), ctes, subplans, param_types }))
+/// Makes a plan. Nothing is weighed yet: see [`crate::optimize`]. C: `pg_plan_query`.
+pub fn plan(mut analyzed: Analyzed) -> Plan {
+    optimize::prepare(&mut analyzed);
+    let Analyzed { query, ctes, subplans, param_types, tables, command, modifies } = analyzed;
+    Plan(Rc::new(PlanData { query: Rc::new(query), ctes, subplans, param_types, tables, command, modifies }))
 }
 
 impl Plan {
@@ -64,21 +80,52 @@ impl Plan {
         &self.0.param_types
     }
 
+    /// The command as messages name it: `SELECT`, `SELECT FOR UPDATE`, `INSERT`, `UPDATE`, `DELETE`.
+    pub fn command(&self) -> &'static str {
+        self.0.command
+    }
+
+    /// Rows are changed, at any level: a run must go to its end, and cannot be a cursor's. C: `hasModifyingCTE`,
+    /// `commandType`.
+    pub fn modifies(&self) -> bool {
+        self.0.modifies
+    }
+
+    /// Takes the locks that a run needs, and tells whether the plan is still right. Needed before each run in another
+    /// transaction than the one it was made in: false means to analyze the statement anew.
+    /// C: `AcquireExecutorLocks`, `RevalidateCachedQuery`.
+    ///
+    /// # Errors
+    /// Deadlock, timeout, cancel.
+    pub fn revalidate(&self) -> Result<bool> {
+        if self.is_stale() {
+            return Ok(false);
+        }
+        for (table, mode) in &self.0.tables {
+            table.am.lock_table(*mode)?;
+        }
+        Ok(!self.is_stale())
+    }
+
+    /// Whether catalogs have changed since a table of the plan was looked up. C: `plan->is_valid`.
+    pub fn is_stale(&self) -> bool {
+        self.0.tables.iter().any(|(table, _)| table.generation != table.am.generation())
+    }
+
     pub(crate) fn data(&self) -> &PlanData {
         &self.0
     }
 
     /// Begins a run. The parameters have the plan's types. C: `ExecutorStart`.
     pub fn start(&self, params: Vec<Datum>) -> Execution {
-        let root = QueryState::new(&self.0.query);
-        let shared = Shared {
-            ctes: self.0.ctes.iter().map(|_| CteState::default()).collect(),
-            subplans: self.0.subplans.iter().map(|_| SubState::default()).collect(),
-            plan: self.0.clone(),
-            params,
-            frames: Vec::new(),
-        };
-        Execution { shared, root, rows: 0 }
+        Execution {
+            root: QueryState::new(&self.0.query),
+            shared: Shared::new(&self.0, params),
+            rows: 0,
+            started: false,
+            finished: false,
+            kept: None,
+        }
     }
 }
 
@@ -87,20 +134,102 @@ pub struct Execution {
     shared: Shared,
     root: QueryState,
     rows: u64,
+    started: bool,
+    finished: bool,
+    /// Rows of a statement that changes data, which is run to its end at once. C: `PORTAL_ONE_RETURNING`.
+    kept: Option<std::vec::IntoIter<Row>>,
 }
 
 impl Execution {
     /// The next row, or `None` when there are no more. Notices a cancel at each row. C: `ExecutorRun`.
+    ///
+    /// # Errors
+    /// Whatever goes wrong in the statement; it cannot go on then.
     pub fn next(&mut self, session: &Session<'_>) -> Result<Option<Row>> {
+        let mut row = Row::new();
+        Ok(self.next_into(session, &mut row)?.then_some(row))
+    }
+
+    /// [`Execution::next`] into a buffer that is used again and again. False when there are no more rows.
+    ///
+    /// # Errors
+    /// As [`Execution::next`].
+    pub fn next_into(&mut self, session: &Session<'_>, row: &mut Row) -> Result<bool> {
+        if !self.started {
+            self.started = true;
+            self.check_read_only()?;
+            if self.shared.plan.modifies && !self.shared.plan.query.columns.is_empty() {
+                self.keep_all(session)?;
+            }
+        }
+        let found = match &mut self.kept {
+            Some(kept) => match kept.next() {
+                Some(next) => {
+                    *row = next;
+                    true
+                }
+                None => false,
+            },
+            None => self.advance(session, row)?,
+        };
+        self.rows += u64::from(found);
+        Ok(found)
+    }
+
+    fn advance(&mut self, session: &Session<'_>, row: &mut Row) -> Result<bool> {
         let mut cx = Cx { session, shared: &mut self.shared };
-        let row = self.root.next(&mut cx)?;
-        self.rows += u64::from(row.is_some());
-        Ok(row)
+        if self.root.next_into(&mut cx, row)? {
+            return Ok(true);
+        }
+        if !std::mem::replace(&mut self.finished, true) {
+            cx.finish_modifying_ctes()?;
+        }
+        Ok(false)
+    }
+
+    /// Runs the statement to its end, as its effects must not depend on how many rows someone fetches.
+    fn keep_all(&mut self, session: &Session<'_>) -> Result<()> {
+        let mut rows = Vec::new();
+        let mut row = Row::new();
+        while self.advance(session, &mut row)? {
+            rows.push(std::mem::take(&mut row));
+        }
+        self.kept = Some(rows.into_iter());
+        Ok(())
+    }
+
+    /// C: `ExecCheckXactReadOnly`.
+    fn check_read_only(&self) -> Result<()> {
+        let plan = &self.shared.plan;
+        for (table, mode) in &plan.tables {
+            if *mode as u8 >= TableLockMode::RowShare as u8 && !table.is_temporary {
+                table.am.check_writable(plan.command)?;
+            }
+        }
+        Ok(())
     }
 
     /// Rows returned so far.
     pub fn row_count(&self) -> u64 {
         self.rows
+    }
+
+    /// Rows returned, or for INSERT, UPDATE, DELETE changed, so far. C: `es_processed`.
+    pub fn processed(&self) -> u64 {
+        match self.shared.plan.query.body {
+            Body::Modify(_) => self.shared.processed,
+            _ => self.rows,
+        }
+    }
+
+    /// What CommandComplete says: `INSERT 0 1`, `SELECT 3`. C: `SetQueryCompletion`, `BuildQueryCompletionString`.
+    pub fn command_tag(&self) -> String {
+        let count = self.processed();
+        match self.shared.plan.command {
+            "INSERT" => format!("INSERT 0 {count}"),
+            command @ ("UPDATE" | "DELETE") => format!("{command} {count}"),
+            _ => format!("SELECT {count}"),
+        }
     }
 }
 
@@ -112,6 +241,21 @@ pub(crate) struct Shared {
     frames: Vec<Vec<Datum>>,
     ctes: Vec<CteState>,
     subplans: Vec<SubState>,
+    /// Rows that the outermost command changed.
+    processed: u64,
+}
+
+impl Shared {
+    fn new(plan: &Rc<PlanData>, params: Vec<Datum>) -> Shared {
+        Shared {
+            ctes: plan.ctes.iter().map(|_| CteState::default()).collect(),
+            subplans: plan.subplans.iter().map(|_| SubState::default()).collect(),
+            plan: plan.clone(),
+            params,
+            frames: Vec::new(),
+            processed: 0,
+        }
+    }
 }
 
 /// What a step is given for its work.

@@ -8,6 +8,7 @@ use common::SqlState;
 use elog::{Result, error};
 use types::Datum;
 
+use super::modify::ModifyState;
 use super::rowset::{RowSet, compare_rows, sort_rows};
 use super::select::SelectState;
 use super::setop::SetOpState;
@@ -34,6 +35,7 @@ enum BodyState {
     Select(Box<SelectState>),
     Values(usize),
     SetOp(Box<SetOpState>),
+    Modify(Box<ModifyState>),
 }
 
 impl QueryState {
@@ -42,6 +44,7 @@ impl QueryState {
             Body::Select(select) => BodyState::Select(Box::new(SelectState::new(select, query.depth))),
             Body::Values(_) => BodyState::Values(0),
             Body::SetOp(set) => BodyState::SetOp(Box::new(SetOpState::new(set))),
+            Body::Modify(modify) => BodyState::Modify(Box::new(ModifyState::new(modify, query.depth))),
         };
         QueryState {
             frame: vec![Datum::Null; query.width],
@@ -56,31 +59,43 @@ impl QueryState {
         }
     }
 
-    /// The next row, its hidden columns cut off. Lends its frame to the statement meanwhile.
+    /// [`QueryState::next_into`] with a row of its own.
     pub(super) fn next(&mut self, cx: &mut Cx<'_>) -> Result<Option<Row>> {
+        let mut row = Row::new();
+        Ok(self.next_into(cx, &mut row)?.then_some(row))
+    }
+
+    /// The next row in place of what `row` holds, hidden columns cut off; false at the end. Lends its frame to the
+    /// statement meanwhile.
+    pub(super) fn next_into(&mut self, cx: &mut Cx<'_>, row: &mut Row) -> Result<bool> {
         let depth = self.query.depth;
         if cx.shared.frames.len() <= depth {
             cx.shared.frames.resize_with(depth + 1, Vec::new);
         }
         std::mem::swap(&mut cx.shared.frames[depth], &mut self.frame);
-        let row = self.next_in_frame(cx);
+        let found = self.next_in_frame(cx, row);
         std::mem::swap(&mut cx.shared.frames[depth], &mut self.frame);
-        row
+        found
     }
 
-    fn next_in_frame(&mut self, cx: &mut Cx<'_>) -> Result<Option<Row>> {
+    fn next_in_frame(&mut self, cx: &mut Cx<'_>, row: &mut Row) -> Result<bool> {
         if !self.started {
             self.start(cx)?;
         }
         loop {
             cx.check_interrupts()?;
             if self.left.is_some_and(|left| left <= 0) && !self.query.with_ties {
-                return Ok(None);
+                return Ok(false);
             }
-            let Some(mut row) = self.next_sorted(cx)? else { return Ok(None) };
+            if !self.next_sorted(cx, row)? {
+                return Ok(false);
+            }
             if let (Some(keys), Some(seen)) = (&self.query.distinct, &mut self.seen)
-                && !seen.insert(keys, &row)?
+                && !seen.insert(keys, row)?
             {
+                continue;
+            }
+            if !self.query.row_locks.is_empty() && !cx.lock_rows(&self.query, row)? {
                 continue;
             }
             if self.to_skip > 0 {
@@ -88,8 +103,8 @@ impl QueryState {
                 continue;
             }
             if let Some(left) = self.left {
-                if left <= 0 && !self.ties_with_last(&row)? {
-                    return Ok(None);
+                if left <= 0 && !self.ties_with_last(row)? {
+                    return Ok(false);
                 }
                 self.left = Some(left.saturating_sub(1));
                 if self.query.with_ties {
@@ -97,7 +112,7 @@ impl QueryState {
                 }
             }
             row.truncate(self.query.columns.len());
-            return Ok(Some(row));
+            return Ok(true);
         }
     }
 
@@ -136,32 +151,56 @@ impl QueryState {
         }
     }
 
-    fn next_sorted(&mut self, cx: &mut Cx<'_>) -> Result<Option<Row>> {
+    fn next_sorted(&mut self, cx: &mut Cx<'_>, row: &mut Row) -> Result<bool> {
         if self.query.order.is_empty() {
-            return self.next_unsorted(cx);
+            return self.next_unsorted(cx, row);
         }
         if self.sorted.is_none() {
             let mut rows = Vec::new();
-            while let Some(row) = self.next_unsorted(cx)? {
+            while self.next_unsorted(cx, row)? {
                 cx.check_interrupts()?;
-                rows.push(row);
+                rows.push(std::mem::take(row));
             }
             sort_rows(&self.query.order, &mut rows, cx)?;
             self.sorted = Some(rows.into_iter());
         }
-        Ok(self.sorted.as_mut().and_then(Iterator::next))
+        match self.sorted.as_mut().and_then(Iterator::next) {
+            Some(next) => {
+                *row = next;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 
-    fn next_unsorted(&mut self, cx: &mut Cx<'_>) -> Result<Option<Row>> {
+    fn next_unsorted(&mut self, cx: &mut Cx<'_>, row: &mut Row) -> Result<bool> {
         match (&mut self.body, &self.query.body) {
-            (BodyState::Select(state), _) => state.next(cx),
-            (BodyState::SetOp(state), _) => state.next(cx),
-            (BodyState::Values(at), Body::Values(rows)) => {
-                let Some(row) = rows.get(*at) else { return Ok(None) };
-                *at += 1;
-                row.iter().map(|expr| cx.eval(expr)).collect::<Result<Row>>().map(Some)
+            (BodyState::Select(state), _) => {
+                let found = state.next_into(cx, row)?;
+                if found && !self.query.row_locks.is_empty() {
+                    // The row's whole frame goes along, to be there again when the row is locked.
+                    row.extend_from_slice(&cx.shared.frames[self.query.depth][..self.query.lock_width]);
+                }
+                Ok(found)
             }
-            (BodyState::Values(_), _) => Ok(None),
+            (BodyState::SetOp(state), _) => match state.next(cx)? {
+                Some(next) => {
+                    *row = next;
+                    Ok(true)
+                }
+                None => Ok(false),
+            },
+            (BodyState::Modify(state), _) => state.next_into(cx, row),
+            (BodyState::Values(at), Body::Values(rows)) => {
+                let Some(exprs) = rows.get(*at) else { return Ok(false) };
+                *at += 1;
+                row.clear();
+                for expr in exprs {
+                    row.push(cx.eval(expr)?);
+                }
+                Ok(true)
+            }
+            (BodyState::Values(_), _) => Ok(false),
         }
     }
 }

@@ -5,11 +5,11 @@
 use std::rc::Rc;
 
 use elog::Result;
-use types::fmgr::RowIter;
 use types::{Datum, RecordValue, oid};
 
 use super::agg::AggregateState;
 use super::from::FromState;
+use super::series::SetRows;
 use super::{Cx, Row};
 use crate::query::{Select, SetCall};
 
@@ -22,7 +22,7 @@ pub(super) struct SelectState {
     finished: bool,
     aggregate: Option<AggregateState>,
     /// Iterators of the set-returning functions, level by level; empty before the first row.
-    sets: Vec<Vec<Option<RowIter>>>,
+    sets: Vec<Vec<Option<SetRows>>>,
 }
 
 impl SelectState {
@@ -37,23 +37,29 @@ impl SelectState {
         }
     }
 
-    pub(super) fn next(&mut self, cx: &mut Cx<'_>) -> Result<Option<Row>> {
+    /// The next row in place of what `row` holds; false at the end.
+    pub(super) fn next_into(&mut self, cx: &mut Cx<'_>, row: &mut Row) -> Result<bool> {
         let found = match self.select.set_levels.is_empty() {
             true => self.next_group(cx)?,
             false => self.next_set_row(cx)?,
         };
-        if !found {
-            return Ok(None);
+        if found {
+            self.project(cx, row)?;
         }
-        let mut row = Vec::with_capacity(self.select.targets.len());
+        Ok(found)
+    }
+
+    /// The output row for what is in the frame. C: `ExecProject`.
+    pub(super) fn project(&self, cx: &mut Cx<'_>, row: &mut Row) -> Result<()> {
+        row.clear();
         for target in &self.select.targets {
             row.push(cx.eval(target)?);
         }
-        Ok(Some(row))
+        Ok(())
     }
 
     /// Brings the next input row that passes WHERE into the frame.
-    fn next_input(&mut self, cx: &mut Cx<'_>) -> Result<bool> {
+    pub(super) fn next_input(&mut self, cx: &mut Cx<'_>) -> Result<bool> {
         loop {
             let found = match &mut self.from {
                 Some(from) => from.next(cx)?,
@@ -128,7 +134,7 @@ impl SelectState {
             let mut iterators = Vec::new();
             for set in &select.set_levels[level] {
                 let args: Result<Row> = set.args.iter().map(|arg| cx.eval(arg)).collect();
-                iterators.push(Some(set.call.call_set(cx.session, &args?)?));
+                iterators.push(Some(SetRows::open(&set.call, &args?, cx)?));
             }
             self.sets.push(iterators);
             if !self.advance(level, cx)? {
@@ -142,25 +148,22 @@ impl SelectState {
     fn advance(&mut self, level: usize, cx: &mut Cx<'_>) -> Result<bool> {
         let mut any = false;
         for (set, iterator) in self.select.set_levels[level].iter().zip(&mut self.sets[level]) {
-            let row = match iterator.as_mut().and_then(Iterator::next) {
-                Some(row) => Some(row?),
-                None => {
-                    *iterator = None;
-                    None
-                }
+            let value = match iterator {
+                Some(rows) if set.as_record => rows.next_row()?.map(|row| record(set, row)),
+                Some(rows) => rows.next_value()?,
+                None => None,
             };
-            any |= row.is_some();
-            cx.set(self.depth, set.slot, set_value(set, row));
+            any |= value.is_some();
+            if value.is_none() {
+                *iterator = None;
+            }
+            cx.set(self.depth, set.slot, value.unwrap_or_default());
         }
         Ok(any)
     }
 }
 
-fn set_value(set: &SetCall, row: Option<Row>) -> Datum {
-    let Some(mut row) = row else { return Datum::Null };
-    if !set.as_record {
-        return row.drain(..).next().unwrap_or_default();
-    }
+fn record(set: &SetCall, row: Row) -> Datum {
     let columns = set.call.function().map_or(&[][..], |f| f.columns);
     let mut types: Vec<_> = columns.iter().map(|(_, ty)| *ty).collect();
     types.resize(row.len(), oid::UNKNOWN);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use common::SqlState;
 use elog::{Result, error};
-use types::Datum;
+use types::{Datum, RecordValue};
 
 use super::query::QueryState;
 use super::{Cx, Row};
@@ -44,14 +44,19 @@ impl Cx<'_> {
             }
             _ => match first {
                 None => Datum::Null,
-                Some(row) => {
+                Some(mut row) => {
                     if state.next(self)?.is_some() {
                         return Err(error!(
                             SqlState::CARDINALITY_VIOLATION,
                             "more than one row returned by a subquery used as an expression"
                         ));
                     }
-                    row.into_iter().next().unwrap_or_default()
+                    if matches!(kind, SublinkKind::Record) {
+                        let types = sub.query.columns.iter().map(|c| c.ty).collect();
+                        Datum::Record(Rc::new(RecordValue { types, names: Vec::new(), values: row }))
+                    } else {
+                        row.drain(..).next().unwrap_or_default()
+                    }
                 }
             },
         };

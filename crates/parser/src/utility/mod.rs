@@ -2,15 +2,18 @@
 //!
 //! C counterpart: `stmt` and the utility statements of gram.y.
 
+mod copy;
 mod cursors;
 mod other;
 mod role;
 mod set;
+mod table;
+mod table_commands;
 mod transaction;
 
 use elog::Result;
 
-use crate::ast::{DefElem, DiscardTarget, OptionValue, Statement};
+use crate::ast::{DefElem, DiscardTarget, OptionValue, Statement, VacuumRelation};
 use crate::cursor::Parser;
 use crate::keywords::Kw;
 use crate::lexer::Tok;
@@ -51,6 +54,10 @@ impl Parser<'_> {
             }
             Kw::Vacuum | Kw::Analyze | Kw::Analyse => self.vacuum(kw),
             Kw::Create => self.create(),
+            Kw::Truncate => self.truncate(),
+            Kw::Copy => self.copy(),
+            Kw::Lock => self.lock(),
+            Kw::Comment => self.comment(),
             Kw::Alter => self.alter(),
             Kw::Drop => self.drop(),
             _ => self.other(),
@@ -71,6 +78,8 @@ impl Parser<'_> {
             Some(Kw::User) if self.kw_at(2) == Some(Kw::Mapping) => self.other(),
             Some(Kw::Role | Kw::User | Kw::Group) => self.create_role(),
             Some(Kw::Database) => self.create_database(),
+            Some(Kw::Schema) => self.create_schema(),
+            _ if self.create_table_begins() => self.create_table(),
             _ => self.other(),
         }
     }
@@ -90,7 +99,10 @@ impl Parser<'_> {
             Some(Kw::User) if self.kw_at(2) == Some(Kw::Mapping) => self.other(),
             Some(Kw::Role | Kw::User | Kw::Group) => self.drop_role(),
             Some(Kw::Database) => self.drop_database(),
-            _ => self.other(),
+            _ => match self.drop_kind() {
+                Some(kind) => self.drop_objects(kind),
+                None => self.other(),
+            },
         }
     }
 
@@ -140,12 +152,7 @@ impl Parser<'_> {
         let mut relations = Vec::new();
         if self.is_col_id_at(0) {
             relations = self.comma_list(|p| {
-                let relation = p.range_var()?;
-                if p.accept_char(b'(') {
-                    p.name_list()?;
-                    p.expect_char(b')')?;
-                }
-                Ok(relation)
+                Ok(VacuumRelation { relation: p.range_var()?, columns: p.column_names_if()? })
             })?;
         }
         Ok(Statement::Vacuum { is_vacuum, options, relations })
@@ -168,7 +175,7 @@ impl Parser<'_> {
         let statement = match self.kw() {
             Some(Kw::Execute) => self.execute()?,
             Some(Kw::Declare) => self.declare_cursor()?,
-            Some(Kw::Create) => self.other()?,
+            Some(Kw::Create) => self.create()?,
             _ => self.query_statement()?,
         };
         Ok(Statement::Explain(options, Box::new(statement)))

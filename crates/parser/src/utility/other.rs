@@ -138,7 +138,7 @@ impl Parser<'_> {
         Ok(Statement::Unsupported(tag))
     }
 
-    fn skip_statement(&mut self) -> Result<()> {
+    pub(super) fn skip_statement(&mut self) -> Result<()> {
         loop {
             match self.peek() {
                 Tok::Eof | Tok::Char(b';') => return Ok(()),

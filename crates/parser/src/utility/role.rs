@@ -97,7 +97,7 @@ impl Parser<'_> {
     }
 
     /// C: `RoleSpec`.
-    fn role_spec(&mut self) -> Result<RoleSpec> {
+    pub(super) fn role_spec(&mut self) -> Result<RoleSpec> {
         let loc = self.loc();
         let special = match self.kw() {
             Some(Kw::CurrentRole) => Some(RoleSpec::CurrentRole),

@@ -1,145 +1,278 @@
-//! Conversations: a client's commands, and what the block is after each.
+//! Order of hooks, levels and ids, records.
 
+use std::cell::RefCell;
+
+use super::participants::CommitExtras;
+use super::record::{Completion, Parsed, build, parse};
 use super::*;
+use crate::testing::{World, fresh};
+use crate::{did_abort, did_commit, is_in_progress};
+use common::{Oid, RelFileNode};
+use proptest::prelude::*;
 
-/// Runs `commands` and writes down, for each, the status and what was warned of, refused or ended.
-fn play(commands: &str) -> String {
-    let mut transaction = Transaction::default();
-    let mut shown = Vec::new();
-    for command in commands.split(';').map(str::trim) {
-        let result = step(&mut transaction, command);
-        let mut line = format!("{} {}", command, transaction.status().byte() as char);
-        match result {
-            Err(error) => {
-                line += &format!(" !{}", error.sqlstate);
-                transaction.fail();
-                line += &format!(" then {}", transaction.status().byte() as char);
-            }
-            Ok(outcome) => {
-                let note =
-                    |what: &str, level: Option<usize>| level.map_or(String::new(), |l| format!(" {what}{l}"));
-                line += &note("+", outcome.began);
-                line += &note("commit", outcome.committed_from);
-                line += &note("abort", outcome.aborted_from);
-                line += &outcome.tag.map_or(String::new(), |tag| format!(" tag={tag}"));
-                line += &outcome.warning.map_or(String::new(), |w| format!(" warning={}", w.sqlstate));
-            }
+thread_local! {
+    static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn call(what: &str) {
+    let xid = top_xid_if_any();
+    let running = xid.is_valid() && procarray::pid_of_xid(xid) != 0;
+    CALLS.with_borrow_mut(|calls| calls.push(format!("{what}{}", if running { "*" } else { "" })));
+}
+
+fn calls() -> String {
+    CALLS.take().join(" ")
+}
+
+fn register_fakes() {
+    register(Participant {
+        at_commit: Some(|| call("locks")),
+        at_abort_start: Some(|| call("leave")),
+        at_abort: Some(|| call("locks!")),
+        at_sub_abort: Some(|level| call(&format!("locks!{level}"))),
+        ..Participant::new("locks", Phase::Locks)
+    });
+    register(Participant {
+        pre_commit: Some(|| {
+            call("files?");
+            Ok(())
+        }),
+        at_commit: Some(|| call("files")),
+        at_sub_commit: Some(|level| call(&format!("files{level}"))),
+        ..Participant::new("files", Phase::PendingDeletes)
+    });
+    register(Participant {
+        at_start: Some(|| call("start")),
+        pre_commit: Some(|| {
+            call("pins?");
+            Ok(())
+        }),
+        at_commit: Some(|| call("pins")),
+        at_abort: Some(|| call("pins!")),
+        on_command_end: Some(|| {
+            call("cci");
+            Ok(())
+        }),
+        ..Participant::new("pins", Phase::BeforeLocks)
+    });
+}
+
+/// X3: a star marks hooks that run while the id is in the process array.
+#[test]
+fn hooks_run_in_order() {
+    let world = World::new();
+    world.life(fresh(), || {
+        register_fakes();
+        start_transaction().unwrap();
+        current_xid().unwrap();
+        commit_transaction().unwrap();
+        assert_eq!(calls(), "start pins?* files?* pins locks files");
+        start_transaction().unwrap();
+        start_subtransaction().unwrap();
+        commit_subtransaction().unwrap();
+        start_subtransaction().unwrap();
+        current_xid().unwrap();
+        abort_transaction();
+        assert_eq!(calls(), "start files2 leave* locks!2* leave* pins! locks!");
+        abort_transaction();
+        commit_transaction().unwrap();
+        assert_eq!(calls(), "");
+    });
+}
+
+#[test]
+fn a_failing_participant_prevents_the_commit() {
+    let world = World::new();
+    world.life(fresh(), || {
+        register(Participant {
+            pre_commit: Some(|| Err(error!(SqlState::DIVISION_BY_ZERO, "no"))),
+            ..Participant::new("triggers", Phase::Triggers)
+        });
+        start_transaction().unwrap();
+        let xid = current_xid().unwrap();
+        assert_eq!(commit_transaction().unwrap_err().message, "no");
+        assert!(in_transaction() && is_current(xid));
+        abort_transaction();
+        assert!(did_abort(xid) && !did_commit(xid) && !in_transaction());
+    });
+}
+
+#[test]
+fn nothing_written_nothing_logged() {
+    let world = World::new();
+    world.life(fresh(), || {
+        start_transaction().unwrap();
+        commit_transaction().unwrap();
+        assert_eq!(last_commit_end(), Lsn::INVALID);
+        assert_eq!(varsup::read_next_xid(), Xid(3));
+        start_transaction().unwrap();
+        current_xid().unwrap();
+        let (_, lxid) = vxid();
+        assert_eq!(lxid, 2);
+        commit_transaction().unwrap();
+        assert!(last_commit_end() > Lsn::INVALID);
+        assert_eq!(vxid().1, 0);
+    });
+}
+
+#[test]
+fn savepoints_commit_with_their_parent_or_abort_alone() {
+    let world = World::new();
+    world.life(fresh(), || {
+        start_transaction().unwrap();
+        start_subtransaction().unwrap();
+        start_subtransaction().unwrap();
+        // X5: parents first.
+        let inner = current_xid().unwrap();
+        assert_eq!((top_xid_if_any(), inner), (Xid(3), Xid(5)));
+        commit_subtransaction().unwrap();
+        let middle = current_xid_if_any();
+        assert_eq!(middle, Xid(4));
+        assert!(is_current(inner) && is_in_progress(inner));
+        start_subtransaction().unwrap();
+        let doomed = current_xid().unwrap();
+        assert!(is_current(doomed));
+        abort_subtransaction();
+        assert!(!is_current(doomed) && did_abort(doomed) && !is_in_progress(doomed));
+        commit_subtransaction().unwrap();
+        assert_eq!(nest_level(), 1);
+        assert!([3, 4, 5].map(Xid).into_iter().all(is_current));
+        assert_eq!(subtrans::topmost(inner).unwrap(), Xid(3));
+        commit_transaction().unwrap();
+        assert!([3, 4, 5].map(Xid).into_iter().all(did_commit));
+        assert!(did_abort(doomed));
+    });
+}
+
+#[test]
+fn levels_end_as_the_block_says() {
+    let world = World::new();
+    world.life(fresh(), || {
+        start_transaction().unwrap();
+        for _ in 0..3 {
+            start_subtransaction().unwrap();
         }
-        shown.push(line);
+        commit_from_level(4).unwrap();
+        assert_eq!(nest_level(), 3);
+        abort_from_level(2);
+        assert_eq!(nest_level(), 1);
+        // ROLLBACK TO after an error: the level is gone already, and begins again.
+        abort_from_level(2);
+        start_subtransaction().unwrap();
+        commit_from_level(1).unwrap();
+        assert!(!in_transaction());
+    });
+}
+
+#[test]
+fn many_savepoints_overflow_the_cache_and_are_found_all_the_same() {
+    let world = World::new();
+    world.life(fresh(), || {
+        start_transaction().unwrap();
+        let top = top_xid().unwrap();
+        let mut subs = Vec::new();
+        for _ in 0..200 {
+            start_subtransaction().unwrap();
+            subs.push(current_xid().unwrap());
+            commit_subtransaction().unwrap();
+        }
+        assert!(subs.iter().all(|xid| is_current(*xid)));
+        assert!(subs.iter().all(|xid| subtrans::parent(*xid).unwrap() == top));
+        commit_transaction().unwrap();
+        assert!(subs.iter().all(|xid| did_commit(*xid)));
+    });
+}
+
+#[test]
+fn commands_count_only_when_something_was_written() {
+    let world = World::new();
+    world.life(fresh(), || {
+        start_transaction().unwrap();
+        assert_eq!(current_command_id(false), 0);
+        command_counter_increment().unwrap();
+        assert_eq!(current_command_id(true), 0);
+        command_counter_increment().unwrap();
+        assert_eq!(current_command_id(false), 1);
+        with(|state| state.command = u32::MAX - 1);
+        current_command_id(true);
+        let e = command_counter_increment().unwrap_err();
+        assert_eq!(e.message, "cannot have more than 2^32-2 commands in a transaction");
+        abort_transaction();
+    });
+}
+
+#[test]
+fn status_of_old_and_future_ids() {
+    let world = World::new();
+    let state = crate::StartupState { next_xid: FullXid::new(1, Xid(50)), ..fresh() };
+    world.life(state, || {
+        start_transaction().unwrap();
+        let mine = top_full_xid().unwrap();
+        assert_eq!(mine, FullXid::new(1, Xid(50)));
+        assert_eq!(xact_status(mine).unwrap(), Some("in progress"));
+        assert_eq!(xact_status(FullXid::new(0, Xid(20))).unwrap(), None);
+        let e = xact_status(FullXid::new(2, Xid(9))).unwrap_err();
+        assert_eq!(e.message, "transaction ID 8589934601 is in the future");
+        commit_transaction().unwrap();
+        assert_eq!(xact_status(mine).unwrap(), Some("committed"));
+    });
+}
+
+#[test]
+fn a_commit_record_as_postgresql_writes_it() {
+    let node = RelFileNode { spc: Oid(1663), db: Oid(5), rel: Oid(16384) };
+    let extras = CommitExtras {
+        dropped_files: vec![node],
+        invalidations: vec![[7; 16]],
+        relcache_init_file: true,
+        database: (Oid(5), Oid(1663)),
+    };
+    let (info, data) = build(true, 0x0102, &[Xid(9)], &extras, Completion::default());
+    assert_eq!(info, 0x81);
+    let mut expected = vec![2, 1, 0, 0, 0, 0, 0, 0];
+    for word in [0x4000_000Fu32, 5, 1663, 1, 9, 1, 1663, 5, 16384, 1] {
+        expected.extend_from_slice(&word.to_le_bytes());
     }
-    shown.join("\n")
+    expected.extend_from_slice(&[7; 16]);
+    assert_eq!(data, expected);
+    let (info, data) = build(false, 1, &[], &CommitExtras::default(), Completion::default());
+    assert_eq!((info, data.len()), (0x20, 8));
 }
 
-fn step(t: &mut Transaction, command: &str) -> Result<Outcome> {
-    let (verb, name) = command.split_once(' ').unwrap_or((command, ""));
-    match verb {
-        "start" => Ok(t.start_statement()),
-        "end" => Ok(t.end_statement()),
-        "fail" => Ok(t.fail()),
-        "implicit" => {
-            t.begin_implicit();
-            Ok(Outcome::default())
+proptest! {
+    #[test]
+    fn records_come_back(
+        commit: bool,
+        time: i64,
+        children in proptest::collection::vec(3u32.., 0..20),
+        files in proptest::collection::vec((1u32.., 1u32.., 1u32..), 0..5),
+        invals in proptest::collection::vec(any::<[u8; 16]>(), 0..5),
+        force_sync: bool,
+    ) {
+        let children: Vec<Xid> = children.into_iter().map(Xid).collect();
+        let files: Vec<_> =
+            files.into_iter().map(|(s, d, r)| RelFileNode { spc: Oid(s), db: Oid(d), rel: Oid(r) }).collect();
+        let extras = CommitExtras {
+            dropped_files: files.clone(),
+            invalidations: invals.clone(),
+            relcache_init_file: false,
+            database: (Oid(1), Oid(2)),
+        };
+        let completion = Completion { force_sync, ..Completion::default() };
+        let (info, data) = build(commit, time, &children, &extras, completion);
+        let parsed = parse(info & 0xF0, &data).unwrap();
+        let invals = if commit { invals } else { Vec::new() };
+        let database = (!invals.is_empty()).then_some((Oid(1), Oid(2)));
+        prop_assert_eq!(
+            parsed,
+            Parsed {
+                time, database, children, files, invalidations: invals,
+                force_sync: force_sync && commit, ..Parsed::default()
+            }
+        );
+        // Cut anywhere, it is an error and never a panic.
+        for end in 0..data.len() {
+            prop_assert!(parse(info & 0xF0, &data[..end]).is_err());
         }
-        "endimplicit" => {
-            t.end_implicit();
-            Ok(Outcome::default())
-        }
-        "begin" => Ok(t.begin()),
-        "commit" => t.commit(name == "chain"),
-        "rollback" => t.rollback(name == "chain"),
-        "savepoint" => t.savepoint(name),
-        "release" => t.release(name),
-        "to" => t.rollback_to(name),
-        other => panic!("unknown command {other}"),
     }
-}
-
-#[track_caller]
-fn check(commands: &str, expected: &[&str]) {
-    assert_eq!(play(commands), expected.join("\n"));
-}
-
-#[test]
-fn a_statement_alone_is_a_transaction() {
-    check("start; end; start; fail", &["start I +1", "end I commit1", "start I +1", "fail I abort1"]);
-}
-
-#[test]
-fn a_block_lasts_until_its_end() {
-    check(
-        "start; begin; end; start; end; commit; end",
-        &["start I +1", "begin T", "end T", "start T", "end T", "commit I commit1", "end I"],
-    );
-}
-
-#[test]
-fn a_failed_block_rolls_back_whatever_its_end_is_called() {
-    check(
-        "start; begin; fail; fail; commit",
-        &["start I +1", "begin T", "fail E abort1", "fail E", "commit I abort1 tag=ROLLBACK"],
-    );
-}
-
-#[test]
-fn ends_without_a_beginning_are_warned_of() {
-    check("start; commit", &["start I +1", "commit I commit1 warning=25P01"]);
-    check("start; rollback", &["start I +1", "rollback I abort1 warning=25P01"]);
-    check("start; begin; begin", &["start I +1", "begin T", "begin T warning=25001"]);
-}
-
-#[test]
-fn savepoints_nest() {
-    check(
-        "start; begin; savepoint a; savepoint b; to a; release a; to a; commit",
-        &[
-            "start I +1",
-            "begin T",
-            "savepoint a T +2",
-            "savepoint b T +3",
-            "to a T +2 abort2",
-            "release a T commit2",
-            "to a T !3B001 then E",
-            "commit I abort1 tag=ROLLBACK",
-        ],
-    );
-}
-
-#[test]
-fn a_savepoint_rescues_a_failed_block() {
-    check(
-        "start; begin; savepoint a; fail; to a; commit",
-        &[
-            "start I +1",
-            "begin T",
-            "savepoint a T +2",
-            "fail E abort2",
-            "to a T +2 abort2",
-            "commit I commit1",
-        ],
-    );
-}
-
-#[test]
-fn a_string_of_statements_is_one_transaction() {
-    check(
-        "implicit; start; end; start; endimplicit; end",
-        &["implicit I", "start I +1", "end I", "start I", "endimplicit I", "end I commit1"],
-    );
-    check("implicit; start; savepoint a", &["implicit I", "start I +1", "savepoint a I !25P01 then I"]);
-    check("implicit; start; begin; endimplicit", &["implicit I", "start I +1", "begin T", "endimplicit T"]);
-}
-
-#[test]
-fn chain_begins_the_next_one() {
-    check(
-        "start; begin; commit chain; rollback chain; rollback",
-        &[
-            "start I +1",
-            "begin T",
-            "commit chain T +1 commit1",
-            "rollback chain T +1 abort1",
-            "rollback I abort1",
-        ],
-    );
-    check("start; commit chain", &["start I +1", "commit chain I !25P01 then I"]);
 }

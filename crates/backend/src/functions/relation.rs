@@ -1,0 +1,151 @@
+//! Functions about relations: names, sizes, files, definitions, rights.
+//!
+//! C counterpart: utils/adt/dbsize.c, regproc.c, ruleutils.c, acl.c, and `obj_description` and its like.
+
+use std::path::Path;
+
+use catalog::{namespace, syscache};
+use common::{ForkNumber, Oid, RelFileNode, SqlState};
+use elog::{Result, error};
+use types::fmgr::{Builtin, CallContext};
+use types::{Datum, oid};
+
+#[rustfmt::skip]
+pub(super) static FUNCTIONS: &[Builtin] = &[
+    Builtin::scalar(2079, "pg_table_is_visible", &[oid::OID], oid::BOOL, pg_table_is_visible).stable(),
+    Builtin::scalar(2080, "pg_type_is_visible", &[oid::OID], oid::BOOL, pg_type_is_visible).stable(),
+    Builtin::scalar(2081, "pg_function_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(3815, "pg_collation_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(2325, "pg_relation_size", &[oid::REGCLASS], oid::INT8, pg_relation_size).volatile(),
+    Builtin::scalar(2332, "pg_relation_size", &[oid::REGCLASS, oid::TEXT], oid::INT8, pg_relation_size).volatile(),
+    Builtin::scalar(2997, "pg_table_size", &[oid::REGCLASS], oid::INT8, pg_table_size).volatile(),
+    Builtin::scalar(2286, "pg_total_relation_size", &[oid::REGCLASS], oid::INT8, pg_table_size).volatile(),
+    Builtin::scalar(2998, "pg_indexes_size", &[oid::REGCLASS], oid::INT8, |_, _| Ok(Datum::Int8(0))).volatile(),
+    Builtin::scalar(2324, "pg_database_size", &[oid::OID], oid::INT8, pg_database_size).volatile(),
+    Builtin::scalar(2168, "pg_database_size", &[oid::NAME], oid::INT8, pg_database_size).volatile(),
+    Builtin::scalar(2999, "pg_relation_filenode", &[oid::REGCLASS], oid::OID, pg_relation_filenode).stable(),
+    Builtin::scalar(3034, "pg_relation_filepath", &[oid::REGCLASS], oid::TEXT, pg_relation_filepath).stable(),
+    Builtin::scalar(1716, "pg_get_expr", &[oid::PG_NODE_TREE, oid::OID], oid::TEXT, pg_get_expr).stable(),
+    Builtin::scalar(2509, "pg_get_expr", &[oid::PG_NODE_TREE, oid::OID, oid::BOOL], oid::TEXT, pg_get_expr).stable(),
+    Builtin::scalar(1387, "pg_get_constraintdef", &[oid::OID], oid::TEXT, pg_get_constraintdef).stable(),
+    Builtin::scalar(2508, "pg_get_constraintdef", &[oid::OID, oid::BOOL], oid::TEXT, pg_get_constraintdef).stable(),
+    Builtin::scalar(1215, "obj_description", &[oid::OID, oid::NAME], oid::TEXT, nothing).stable(),
+    Builtin::scalar(1348, "obj_description", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(1216, "col_description", &[oid::OID, oid::INT4], oid::TEXT, nothing).stable(),
+    Builtin::scalar(1993, "shobj_description", &[oid::OID, oid::NAME], oid::TEXT, nothing).stable(),
+    Builtin::scalar(6121, "pg_relation_is_publishable", &[oid::REGCLASS], oid::BOOL, always).stable(),
+    Builtin::scalar(2855, "pg_is_other_temp_schema", &[oid::OID], oid::BOOL, |_, _| Ok(Datum::Bool(false))).stable(),
+    Builtin::scalar(3778, "pg_tablespace_location", &[oid::OID], oid::TEXT, |_, _| Ok(Datum::text(""))).stable(),
+    Builtin::scalar(3495, "to_regclass", &[oid::TEXT], oid::REGCLASS, to_regclass).stable(),
+];
+
+type Cx<'a, 'b> = &'a mut CallContext<'b>;
+
+fn oid_of(args: &[Datum]) -> Oid {
+    match args.first() {
+        Some(Datum::Oid(value)) => Oid(*value),
+        _ => Oid::INVALID,
+    }
+}
+
+fn always(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    Ok(Datum::Bool(true))
+}
+
+/// Comments: there is no COMMENT yet.
+fn nothing(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    Ok(Datum::Null)
+}
+
+fn pg_table_is_visible(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    Ok(namespace::relation_is_visible(oid_of(args))?.map_or(Datum::Null, Datum::Bool))
+}
+
+fn pg_type_is_visible(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    Ok(namespace::type_is_visible(oid_of(args))?.map_or(Datum::Null, Datum::Bool))
+}
+
+/// The files of a relation; `None` if there is no such relation, or it has none.
+fn files_of(relation: Oid) -> Result<Option<RelFileNode>> {
+    let Some(class) = syscache::class(relation)? else { return Ok(None) };
+    if !matches!(class.relkind, b'r' | b'i' | b'S' | b't' | b'm') {
+        return Ok(None);
+    }
+    catalog::open_locked(relation).map(|relation| Some(relation.table.node))
+}
+
+/// Bytes of a fork, over all its segments.
+fn fork_size(node: RelFileNode, fork: ForkNumber) -> i64 {
+    let base = node.path(fork);
+    let sizes = (0u32..).map(|segment| {
+        let path = if segment == 0 { base.clone() } else { format!("{base}.{segment}") };
+        std::fs::metadata(path).ok().map(|data| data.len() as i64)
+    });
+    sizes.map_while(|size| size).sum()
+}
+
+fn pg_relation_size(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let fork = match args.get(1).and_then(Datum::as_str) {
+        None | Some("main") => ForkNumber::Main,
+        Some("fsm") => ForkNumber::Fsm,
+        Some("vm") => ForkNumber::VisibilityMap,
+        Some("init") => ForkNumber::Init,
+        Some(_) => {
+            return Err(error!(SqlState::INVALID_PARAMETER_VALUE, "invalid fork name")
+                .hint("Valid fork names are \"main\", \"fsm\", \"vm\", and \"init\"."));
+        }
+    };
+    Ok(files_of(oid_of(args))?.map_or(Datum::Null, |node| Datum::Int8(fork_size(node, fork))))
+}
+
+fn pg_table_size(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let all = |node| ForkNumber::ALL.into_iter().map(|fork| fork_size(node, fork)).sum();
+    Ok(files_of(oid_of(args))?.map_or(Datum::Null, |node| Datum::Int8(all(node))))
+}
+
+fn pg_database_size(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let database = match args.first() {
+        Some(Datum::Text(name)) => match syscache::database_by_name(name)? {
+            Some(database) => database.oid,
+            None => {
+                return Err(error!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist"));
+            }
+        },
+        _ => oid_of(args),
+    };
+    let folder = Path::new("base").join(database.to_string());
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Datum::Null) };
+    let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len() as i64);
+    Ok(Datum::Int8(sizes.sum()))
+}
+
+fn pg_relation_filenode(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    Ok(files_of(oid_of(args))?.map_or(Datum::Null, |node| Datum::Oid(node.rel.0)))
+}
+
+fn pg_relation_filepath(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    Ok(files_of(oid_of(args))?.map_or(Datum::Null, |node| Datum::text(node.path(ForkNumber::Main))))
+}
+
+/// Expressions are stored as their text.
+fn pg_get_expr(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    Ok(args.first().cloned().unwrap_or_default())
+}
+
+fn pg_get_constraintdef(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let wanted = oid_of(args);
+    for class in syscache::classes()?.into_iter().filter(|class| class.relchecks > 0) {
+        let relation = catalog::open_locked(class.oid)?;
+        if let Some(check) = relation.checks.iter().find(|check| check.oid == wanted) {
+            let no_inherit = if check.no_inherit { " NO INHERIT" } else { "" };
+            return Ok(Datum::text(format!("CHECK (({})){no_inherit}", check.expression)));
+        }
+    }
+    Ok(Datum::Null)
+}
+
+fn to_regclass(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let text = args.first().and_then(Datum::as_str).unwrap_or("");
+    Ok(super::find_relation(text)?.map_or(Datum::Null, |oid| Datum::Oid(oid.0)))
+}
+

@@ -1,0 +1,343 @@
+//! VACUUM and ANALYZE.
+//!
+//! VACUUM works on each table in a transaction of its own, so that a long run holds nothing back; it commits the one that
+//! it is called in and leaves another one open behind it.
+//!
+//! Differs from PG 15: ANALYZE counts rows and pages but gathers no statistics about columns: there is no planner that
+//! would ask for them.
+//!
+//! C counterpart: commands/vacuum.c, commands/analyze.c.
+
+use std::rc::Rc;
+
+use catalog::Relation;
+use catalog::create::{RelationStats, update_stats};
+use catalog::{relation, syscache};
+use common::{MultiXactId, Oid, SqlState};
+use elog::{PgError, Result, ereport, error, pg_error};
+use heap::vacuum::{VacuumParams, VacuumReport};
+use lmgr::LockMode;
+use parser::ast::{DefElem, OptionValue, VacuumRelation};
+use pgstat::Maintenance;
+use transam::{snapshot, xact};
+
+use crate::{Context, not_supported};
+
+/// What VACUUM's parentheses, or its older form without, ask for. C: `VacuumParams`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named as the options")]
+pub struct Options {
+    pub vacuum: bool,
+    pub analyze: bool,
+    pub verbose: bool,
+    pub full: bool,
+    pub freeze: bool,
+    pub skip_locked: bool,
+    pub disable_page_skipping: bool,
+    pub truncate: Option<bool>,
+    pub process_toast: Option<bool>,
+    pub is_autovacuum: bool,
+    pub is_wraparound: bool,
+}
+
+impl Options {
+    /// # Errors
+    /// 42601 for an option that there is not.
+    pub fn parse(is_vacuum: bool, options: &[DefElem], source: &str) -> Result<Options> {
+        let mut parsed = Options { vacuum: is_vacuum, analyze: !is_vacuum, ..Options::default() };
+        for option in options {
+            let on = boolean(option)?;
+            match option.name.as_str() {
+                "verbose" => parsed.verbose = on,
+                "skip_locked" => parsed.skip_locked = on,
+                "analyze" if is_vacuum => parsed.analyze = on,
+                "full" if is_vacuum => parsed.full = on,
+                "freeze" if is_vacuum => parsed.freeze = on,
+                "disable_page_skipping" if is_vacuum => parsed.disable_page_skipping = on,
+                "truncate" if is_vacuum => parsed.truncate = Some(on),
+                "process_toast" if is_vacuum => parsed.process_toast = Some(on),
+                // There are no indexes, and no workers, to do it with.
+                "index_cleanup" | "parallel" if is_vacuum => {}
+                name => {
+                    let command = if is_vacuum { "VACUUM" } else { "ANALYZE" };
+                    return Err(error!(SqlState::SYNTAX_ERROR, "unrecognized {command} option \"{name}\"")
+                        .position(parser::char_position(source, option.loc as usize)));
+                }
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn boolean(option: &DefElem) -> Result<bool> {
+    match &option.value {
+        None => Ok(true),
+        Some(OptionValue::Boolean(on)) => Ok(*on),
+        Some(OptionValue::Integer(number)) => Ok(*number != 0),
+        Some(OptionValue::String(word)) => match word.to_ascii_lowercase().as_str() {
+            "true" | "on" => Ok(true),
+            "false" | "off" => Ok(false),
+            // INDEX_CLEANUP has a third value.
+            "auto" if option.name == "index_cleanup" => Ok(true),
+            _ => Err(not_boolean(option)),
+        },
+        Some(_) => Err(not_boolean(option)),
+    }
+}
+
+fn not_boolean(option: &DefElem) -> PgError {
+    error!(SqlState::SYNTAX_ERROR, "{} requires a Boolean value", option.name)
+}
+
+/// VACUUM or ANALYZE of the tables named, or of all. C: `vacuum`.
+///
+/// # Errors
+/// 42P01 for a table that is not there; what the work says.
+pub fn run(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> Result<()> {
+    if options.full {
+        return Err(not_supported("VACUUM FULL is"));
+    }
+    let targets = targets(cx, options, relations)?;
+    if !options.vacuum && relations.len() == 1 {
+        // ANALYZE of one table may be part of a transaction.
+        return targets.into_iter().try_for_each(|oid| analyze(cx, options, oid));
+    }
+    if options.vacuum {
+        forget_dropped()?;
+    }
+    for oid in targets {
+        if options.vacuum {
+            next_transaction()?;
+            vacuum_one(cx, options, oid)?;
+        }
+        if options.analyze {
+            if options.vacuum {
+                next_transaction()?;
+            }
+            let snapshot = transam::transaction_snapshot()?;
+            let _active = snapshot::push_active(&snapshot);
+            analyze(cx, options, oid)?;
+        }
+    }
+    if options.vacuum {
+        next_transaction()?;
+    }
+    Ok(())
+}
+
+/// C: `CommitTransactionCommand` and `StartTransactionCommand` around each table.
+fn next_transaction() -> Result<()> {
+    xact::commit_transaction()?;
+    xact::start_transaction()
+}
+
+/// Statistics of tables that are gone go away. Reads what the collector has, so that a dead one is noticed here.
+/// C: `pgstat_vacuum_stat`.
+fn forget_dropped() -> Result<()> {
+    let database = catalog::my_database();
+    let mut gone = Vec::new();
+    for oid in pgstat::tables(database)?.into_keys() {
+        if syscache::class(oid)?.is_none() {
+            gone.push(oid);
+        }
+    }
+    if !gone.is_empty() {
+        pgstat::drop_tables(database, &gone);
+    }
+    Ok(())
+}
+
+/// C: `expand_vacuum_rel`, `get_all_vacuum_rels`.
+fn targets(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> Result<Vec<Oid>> {
+    let mut oids = Vec::new();
+    for wanted in relations {
+        let (schema, name) = cx.schema_and_name(&wanted.relation)?;
+        let oid = catalog::namespace::lookup_relation(schema, name)?.ok_or_else(|| {
+            error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", wanted.relation.name.join("."))
+        })?;
+        if !wanted.columns.is_empty() && !options.analyze {
+            return Err(error!(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "ANALYZE option must be specified when a column list is provided"
+            ));
+        }
+        if may_process(cx, options, oid)? && !oids.contains(&oid) {
+            oids.push(oid);
+        }
+    }
+    if relations.is_empty() {
+        for class in syscache::classes()? {
+            let mine = class.relkind == b'r' && (cx.superuser || class.relowner == cx.role);
+            if mine {
+                oids.push(class.oid);
+            }
+        }
+    }
+    Ok(oids)
+}
+
+/// Kind and rights; false after a WARNING. C: `vacuum_is_relation_owner`, the relkind check of `vacuum_rel`.
+fn may_process(cx: &Context<'_>, options: Options, oid: Oid) -> Result<bool> {
+    let Some(class) = syscache::class(oid)? else { return Ok(false) };
+    let verb = if options.vacuum { "vacuum" } else { "analyze" };
+    let skip = |text: String| {
+        pg_error!(Warning, SqlState::WARNING, "{text}").report();
+        Ok(false)
+    };
+    if class.relkind != b'r' {
+        let what = if options.vacuum { "non-tables or special system tables" } else { "non-tables or special system tables" };
+        return skip(format!("skipping \"{}\" --- cannot {verb} {what}", class.relname));
+    }
+    if cx.superuser || class.relowner == cx.role {
+        return Ok(true);
+    }
+    let who = if class.relisshared {
+        "only superuser can"
+    } else if class.oid.0 < 16_384 {
+        "only superuser or database owner can"
+    } else {
+        "only table or database owner can"
+    };
+    skip(format!("skipping \"{}\" --- {who} {verb} it", class.relname))
+}
+
+/// The table, locked; `None` after a WARNING if it is locked and SKIP LOCKED was said, or gone.
+/// C: `vacuum_open_relation`.
+fn open(options: Options, oid: Oid) -> Result<Option<Rc<Relation>>> {
+    let mode = LockMode::ShareUpdateExclusive;
+    if !options.skip_locked {
+        return relation::try_open(oid, mode);
+    }
+    if lmgr::conditional_lock_relation(relation::lock_database(oid), oid, mode)? {
+        return relation::open_locked(oid).map(Some);
+    }
+    let name = syscache::class(oid)?.map_or_else(|| oid.to_string(), |class| class.relname.clone());
+    let verb = if options.vacuum { "vacuum" } else { "analyze" };
+    pg_error!(Warning, SqlState::LOCK_NOT_AVAILABLE, "skipping {verb} of \"{name}\" --- lock not available").report();
+    Ok(None)
+}
+
+/// C: `vacuum_rel`.
+fn vacuum_one(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
+    let Some(relation) = open(options, oid)? else { return Ok(()) };
+    let _in_vacuum = transam::procarray::in_vacuum(options.is_wraparound);
+    let snapshot = transam::transaction_snapshot()?;
+    let _active = snapshot::push_active(&snapshot);
+    let name = qualified_name(cx, &relation)?;
+    if options.verbose {
+        ereport!(Info, "vacuuming \"{name}\"");
+    }
+    let report = heap::vacuum::vacuum(&relation.table, &params(options, &relation))?;
+    if options.verbose {
+        log_report(&name, &report);
+    }
+    update_stats(
+        oid,
+        &RelationStats {
+            pages: report.relpages,
+            tuples: report.reltuples as f32,
+            all_visible: report.relallvisible,
+            frozen_xid: report.new_frozen_xid,
+            min_multi: report.new_min_multi,
+        },
+    )?;
+    let dead = report.dead_tuples;
+    pgstat::report_vacuum(done(options, &relation, report.live_tuples as i64, dead as i64));
+    Ok(())
+}
+
+/// What the collector is told.
+fn done(options: Options, relation: &Relation, live: i64, dead: i64) -> Maintenance {
+    Maintenance {
+        database: relation::lock_database(relation.oid()),
+        table: relation.oid(),
+        autovacuum: options.is_autovacuum,
+        time: activity::now(),
+        live,
+        dead,
+        reset_changes: true,
+    }
+}
+
+fn params(options: Options, relation: &Relation) -> VacuumParams {
+    let age = |value: i32| if options.freeze { 0 } else { value };
+    VacuumParams {
+        freeze_min_age: age(-1),
+        freeze_table_age: age(-1),
+        multixact_freeze_min_age: age(-1),
+        multixact_freeze_table_age: age(-1),
+        disable_page_skipping: options.disable_page_skipping,
+        truncate: options.truncate.unwrap_or(true),
+        relfrozenxid: relation.class.relfrozenxid,
+        relminmxid: MultiXactId(relation.class.relminmxid.0),
+        relpages: relation.class.relpages as u32,
+        reltuples: f64::from(relation.class.reltuples),
+        is_autovacuum: options.is_autovacuum,
+        verbose: options.verbose,
+    }
+}
+
+fn qualified_name(cx: &Context<'_>, relation: &Relation) -> Result<String> {
+    let schema = syscache::namespace(relation.class.relnamespace)?;
+    let schema = schema.map_or_else(String::new, |schema| schema.nspname.clone());
+    Ok(format!("{}.{schema}.{}", cx.env.current_database(), relation.name()))
+}
+
+/// The numbers of VACUUM VERBOSE that this server has. C: the end of `heap_vacuum_rel`.
+fn log_report(name: &str, report: &VacuumReport) {
+    let percent = |part: u32, all: u32| if all == 0 { 100.0 } else { 100.0 * f64::from(part) / f64::from(all) };
+    let before = report.relpages + report.pages_removed;
+    ereport!(
+        Info,
+        "finished vacuuming \"{name}\": index scans: 0\n\
+         pages: {} removed, {} remain, {} scanned ({:.2}% of total)\n\
+         tuples: {} removed, {} remain, {} are dead but not yet removable\n\
+         removable cutoff: {}",
+        report.pages_removed,
+        report.relpages,
+        report.scanned_pages,
+        percent(report.scanned_pages, before),
+        report.tuples_deleted,
+        report.live_tuples + report.recently_dead_tuples,
+        report.recently_dead_tuples,
+        report.oldest_xmin,
+    );
+}
+
+/// Counts rows and pages. C: `analyze_rel`, without column statistics.
+fn analyze(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
+    let Some(relation) = open(options, oid)? else { return Ok(()) };
+    if options.verbose {
+        ereport!(Info, "analyzing \"{}.{}\"", schema_of(&relation)?, relation.name());
+    }
+    let _ = cx;
+    let snapshot = transam::transaction_snapshot()?;
+    let scan_options = heap::ScanOptions { count: false, ..heap::ScanOptions::default() };
+    let mut scan = heap::Scan::begin(&relation.table, snapshot, scan_options)?;
+    let mut rows = 0u64;
+    while scan.next()?.is_some() {
+        rows += 1;
+        if rows.is_multiple_of(4096) {
+            miscinit::interrupt::check()?;
+        }
+    }
+    drop(scan);
+    let pages = relation.table.nblocks()?;
+    let (all_visible, _) = heap::vm::count(&relation.table)?;
+    let stats = RelationStats {
+        pages,
+        tuples: rows as f32,
+        all_visible,
+        frozen_xid: None,
+        min_multi: None,
+    };
+    update_stats(oid, &stats)?;
+    pgstat::report_analyze(done(options, &relation, rows as i64, 0));
+    Ok(())
+}
+
+fn schema_of(relation: &Relation) -> Result<String> {
+    let schema = syscache::namespace(relation.class.relnamespace)?;
+    Ok(schema.map_or_else(String::new, |schema| schema.nspname.clone()))
+}
+

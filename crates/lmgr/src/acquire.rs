@@ -1,0 +1,209 @@
+//! Taking locks and giving them back.
+//!
+//! C counterpart: `LockAcquireExtended`, `LockRelease` in lock.c.
+
+use common::{Oid, Xid};
+use elog::Result;
+use wal::{Record, RmgrId};
+
+use crate::local::{self, GivenBack, Held, SESSION, Where};
+use crate::mode::LockMode;
+use crate::shard::Queued;
+use crate::tag::LockTag;
+use crate::{deadlock::Edge, fastpath, report, shared, transaction, wait};
+
+/// How it came that we have the lock, or not. C: `LockAcquireResult`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// We did not have it before: what it protects may have changed, so accept invalidations.
+    New,
+    /// We had it already.
+    AlreadyHeld,
+    /// Others have it, and waiting was not wanted.
+    NotAvailable,
+}
+
+impl Acquired {
+    /// Whether we have it.
+    pub fn is_held(self) -> bool {
+        self != Acquired::NotAvailable
+    }
+}
+
+/// Takes a lock, waiting for it unless `dont_wait`. It is held until the (sub)transaction ends, or if `session` until
+/// it is released or the session ends. C: `LockAcquire`.
+///
+/// No LWLock may be held. While it waits, [`miscinit::interrupt::check`] is asked at every wake-up.
+///
+/// # Errors
+/// 40P01 "deadlock detected", 55P03 for `lock_timeout`, 53200 if the table is full, and whatever ends the wait.
+pub fn acquire(tag: LockTag, mode: LockMode, session: bool, dont_wait: bool) -> Result<Acquired> {
+    acquire_for(tag, mode, if session { SESSION } else { local::current_owner() }, dont_wait)
+}
+
+/// As [`acquire`], for an owner.
+pub(crate) fn acquire_for(
+    tag: LockTag,
+    mode: LockMode,
+    owner: local::Owner,
+    dont_wait: bool,
+) -> Result<Acquired> {
+    if local::hold_again(tag, mode, owner) {
+        return Ok(Acquired::AlreadyHeld);
+    }
+    let hash = tag.hash();
+    if fastpath::take(tag, hash, mode) {
+        local::insert(tag, mode, Held::new(Where::FastPath, false, owner));
+        return Ok(Acquired::New);
+    }
+    let LockTag::Relation { db, rel } = tag else {
+        return acquire_in_table(tag, hash, mode, false, owner, dont_wait);
+    };
+    // A standby must know who holds it, so the transaction needs an id before it has the lock.
+    let logged = if mode == LockMode::AccessExclusive { transaction::xid_for_standby()? } else { None };
+    let strong = mode.is_strong();
+    if strong {
+        fastpath::begin_strong(hash);
+    }
+    let result = match if strong { fastpath::transfer(tag, hash) } else { Ok(()) } {
+        Ok(()) => acquire_in_table(tag, hash, mode, strong, owner, dont_wait),
+        Err(error) => Err(error),
+    };
+    match (&result, logged) {
+        (Ok(Acquired::New), Some(xid)) => log_access_exclusive(xid, db, rel),
+        (Ok(Acquired::New), None) => {}
+        _ if strong => fastpath::end_strong(hash),
+        _ => {}
+    }
+    result
+}
+
+fn acquire_in_table(
+    tag: LockTag,
+    hash: u32,
+    mode: LockMode,
+    strong: bool,
+    owner: local::Owner,
+    dont_wait: bool,
+) -> Result<Acquired> {
+    let (me, index) = (shared::me(), shared::partition_of(hash));
+    let mut shard = shared::partition(index).exclusive();
+    let Ok(place) = shard.enter(tag, hash, me) else {
+        drop(shard);
+        return Err(report::table_full());
+    };
+    if !shard.try_grant(place, mode) {
+        if dont_wait {
+            shard.drop_if_unused(place);
+            return Ok(Acquired::NotAvailable);
+        }
+        match shard.enqueue(place, mode) {
+            Queued::Granted => {}
+            Queued::Deadlock { process, mode: awaited } => {
+                shard.drop_if_unused(place);
+                drop(shard);
+                let theirs = Edge { process, tag, mode: awaited };
+                return Err(report::deadlock(&[Edge { process: me, tag, mode }, theirs]));
+            }
+            Queued::Waiting => {
+                shared::wait_of(me).begin(index, place.lock);
+                drop(shard);
+                wait::sleep(wait::Waited { tag, hash, mode, index, place })?;
+            }
+        }
+    }
+    local::insert(tag, mode, Held::new(Where::Table(place), strong, owner));
+    Ok(Acquired::New)
+}
+
+/// Gives one hold of the current transaction back before its end; false if there is none. C: `LockRelease(..., false)`.
+pub fn release(tag: LockTag, mode: LockMode) -> bool {
+    give_back(tag, mode, false)
+}
+
+/// Gives one hold of the session back; false if there is none. C: `LockRelease(..., true)`.
+pub fn release_session(tag: LockTag, mode: LockMode) -> bool {
+    give_back(tag, mode, true)
+}
+
+fn give_back(tag: LockTag, mode: LockMode, of_session: bool) -> bool {
+    match local::give_back(tag, mode, of_session) {
+        GivenBack::NotOwned => false,
+        GivenBack::StillHeld => true,
+        GivenBack::Last(held) => {
+            release_many(vec![((tag, mode), held)]);
+            true
+        }
+    }
+}
+
+/// Whether this process holds the lock in this mode. C: `LockHeldByMe`.
+pub fn holds(tag: LockTag, mode: LockMode) -> bool {
+    local::is_held(tag, mode)
+}
+
+/// Gives locks back in shared memory: first those of the fast path, under one hold of its LWLock.
+pub(crate) fn release_many(locks: Vec<((LockTag, LockMode), Held)>) {
+    if locks.is_empty() {
+        return;
+    }
+    let me = shared::me();
+    let mut moved = Vec::new();
+    {
+        let mut fast = None;
+        for ((tag, mode), held) in &locks {
+            let (LockTag::Relation { db, rel }, Where::FastPath) = (*tag, held.at) else { continue };
+            let path = fast.get_or_insert_with(|| shared::fast_path(me).exclusive());
+            if !path.remove(db, rel, *mode) {
+                moved.push((*tag, *mode));
+            }
+        }
+    }
+    for (tag, mode) in moved {
+        release_for(tag, tag.hash(), me, mode);
+    }
+    for ((tag, mode), held) in locks {
+        let Where::Table(place) = held.at else { continue };
+        let hash = tag.hash();
+        {
+            let mut shard = shared::partition(shared::partition_of(hash)).exclusive();
+            shared::wake(&shard.release(place, mode));
+        }
+        if held.strong {
+            fastpath::end_strong(hash);
+        }
+    }
+}
+
+/// Puts a lock that a process has in its fast path into the table. The caller has that fast path's LWLock, and takes
+/// it out there. C: `FastPathGetRelationLockEntry`, the second half of `FastPathTransferRelationLocks`.
+pub(crate) fn grant_for(tag: LockTag, hash: u32, process: u32, mode: LockMode) -> Result<()> {
+    let mut shard = shared::partition(shared::partition_of(hash)).exclusive();
+    let Ok(place) = shard.enter(tag, hash, process) else { return Err(report::table_full()) };
+    shard.grant(place, mode);
+    Ok(())
+}
+
+/// Releases a lock that is known by its tag only: it was moved to the table by somebody else.
+/// C: `LockRefindAndRelease`.
+pub(crate) fn release_for(tag: LockTag, hash: u32, process: u32, mode: LockMode) {
+    let mut shard = shared::partition(shared::partition_of(hash)).exclusive();
+    let place = shard.find(tag, hash, process);
+    debug_assert!(place.is_some(), "{tag} is not in the table");
+    if let Some(place) = place {
+        shared::wake(&shard.release(place, mode));
+    }
+}
+
+/// Tells standbys: they must keep their sessions away from the relation until our transaction ends. `XLOG_STANDBY_LOCK`.
+/// C: `LogAccessExclusiveLock`.
+fn log_access_exclusive(xid: Xid, db: Oid, rel: Oid) {
+    const XLOG_STANDBY_LOCK: u8 = 0x00;
+    let mut data = [0; 16];
+    for (bytes, word) in data.chunks_exact_mut(4).zip([1, xid.0, db.0, rel.0]) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    let mut record = Record::new(RmgrId::Standby, XLOG_STANDBY_LOCK);
+    record.data(&data).mark_unimportant();
+    record.insert();
+}

@@ -1,0 +1,217 @@
+//! Sleeping until the lock is ours, or cannot be.
+//!
+//! The sleeper looks at its own state after each wake-up; whoever makes room sets that under the partition's LWLock
+//! and then the latch, so no wake-up is lost. After `deadlock_timeout` it looks for deadlocks, once: the last process
+//! to join a cycle finds it, whatever the order of arrivals.
+//!
+//! The detector's picture is taken one partition after the other. A process that waits gives nothing back, so a picture
+//! in which each member of the cycle has waited, by its serial, from before the picture until after, shows edges that
+//! all exist at the same time (W1).
+//!
+//! C counterpart: `ProcSleep`, `CheckDeadLock`, `LockErrorCleanup` in proc.c.
+
+use std::sync::atomic::Ordering::Acquire;
+use std::time::{Duration, Instant};
+
+use elog::Result;
+use miscinit::{exit, interrupt};
+use shmem::{WaitEvent, Wake, latch};
+
+use crate::deadlock::{self, Edge, Verdict};
+use crate::mode::LockMode;
+use crate::report::{self, Moment};
+use crate::shard::{LockView, Place};
+use crate::shared;
+use crate::tag::LockTag;
+
+/// Pictures taken before giving up on one that fits together; then the next check, a timeout later, tries again.
+const PICTURES: u32 = 20;
+
+/// What we wait for. Our claim stands in the queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Waited {
+    pub(crate) tag: LockTag,
+    pub(crate) hash: u32,
+    pub(crate) mode: LockMode,
+    pub(crate) index: usize,
+    pub(crate) place: Place,
+}
+
+/// What a deadlock check did.
+enum Checked {
+    Nothing,
+    Rearranged,
+    /// We are out of the queue.
+    Deadlock(Vec<Edge>),
+    /// Too much happened meanwhile.
+    Again,
+}
+
+/// Waits for the grant. On an error we are out of the queue and hold nothing of it.
+pub(crate) fn sleep(waited: Waited) -> Result<()> {
+    let started = Instant::now();
+    let result = sleep_from(waited, started);
+    if result.is_err() {
+        give_up(waited);
+    }
+    result
+}
+
+fn sleep_from(waited: Waited, started: Instant) -> Result<()> {
+    let millis = |setting: i32| Duration::from_millis(u64::try_from(setting).unwrap_or_default());
+    let (state, event) = (&shared::wait_of(shared::me()).state, WaitEvent::lock(waited.tag.kind()));
+    let lock_timeout = millis(guc::vars::LOCK_TIMEOUT.get());
+    let mut check_after = Some(millis(guc::vars::DEADLOCK_TIMEOUT.get()));
+    let (mut told, mut mourned) = (false, false);
+    loop {
+        latch::reset();
+        if state.load(Acquire) == shared::GRANTED {
+            if told && guc::vars::LOG_LOCK_WAITS.get() {
+                report::log_wait(Moment::Acquired, waited.tag, waited.mode, started.elapsed(), None);
+            }
+            return Ok(());
+        }
+        interrupt::check()?;
+        let elapsed = started.elapsed();
+        if !lock_timeout.is_zero() && elapsed >= lock_timeout {
+            return Err(report::lock_timeout());
+        }
+        if check_after.is_some_and(|after| elapsed >= after) {
+            check_after = check(waited, started, &mut told)?.map(|pause| elapsed + pause);
+            continue;
+        }
+        let deadlines = [check_after, (!lock_timeout.is_zero()).then_some(lock_timeout)];
+        let next = deadlines.into_iter().flatten().min().map(|at| at.saturating_sub(elapsed));
+        let mut events = Wake::LATCH_SET;
+        if !mourned {
+            events |= Wake::POSTMASTER_DEATH;
+        }
+        if latch::wait(events, next, event).postmaster_died() {
+            // The session goes on without a postmaster, unless it is set up to end with it.
+            mourned = true;
+            if guc::vars::BACKEND_ON_POSTMASTER_DEATH.get() == "exit" {
+                give_up(waited);
+                exit::proc_exit(1);
+            }
+        }
+    }
+}
+
+/// The time is over: looks for a deadlock and tells the log. Some: check once more after that time.
+fn check(waited: Waited, started: Instant, told: &mut bool) -> Result<Option<Duration>> {
+    let checked = check_deadlock(waited);
+    let log = |moment| {
+        if guc::vars::LOG_LOCK_WAITS.get() {
+            let view = shared::partition(waited.index).shared().view_of(waited.tag, waited.hash);
+            report::log_wait(moment, waited.tag, waited.mode, started.elapsed(), view.as_ref());
+        }
+    };
+    let is_waiting = || shared::wait_of(shared::me()).state.load(Acquire) == shared::WAITING;
+    match checked {
+        Checked::Deadlock(cycle) => {
+            log(Moment::Deadlock);
+            return Err(report::deadlock(&cycle));
+        }
+        Checked::Again => return Ok(Some(Duration::from_millis(10))),
+        Checked::Rearranged => log(Moment::Rearranged),
+        Checked::Nothing => {}
+    }
+    if is_waiting() {
+        log(Moment::Still);
+    }
+    *told = true;
+    Ok(None)
+}
+
+/// Leaves the queue; gives back what was granted in the same moment. C: `LockErrorCleanup`.
+fn give_up(waited: Waited) {
+    let wait = shared::wait_of(shared::me());
+    let mut shard = shared::partition(waited.index).exclusive();
+    match wait.state.load(Acquire) {
+        shared::WAITING => {
+            wait.end(0);
+            shared::wake(&shard.leave_queue(waited.place));
+        }
+        shared::GRANTED => shared::wake(&shard.release(waited.place, waited.mode)),
+        _ => {}
+    }
+    wait.state.store(0, std::sync::atomic::Ordering::Release);
+}
+
+/// All locks that are waited for, and where they are.
+struct Picture {
+    serials: Vec<u64>,
+    places: Vec<(usize, u16)>,
+    locks: Vec<LockView>,
+}
+
+impl Picture {
+    fn take() -> Picture {
+        let serials = shared::serials();
+        let (mut places, mut locks) = (Vec::new(), Vec::new());
+        for (partition, lock) in shared::awaited_locks() {
+            if let Some(view) = shared::partition(partition).shared().view_waited(lock) {
+                places.push((partition, lock));
+                locks.push(view);
+            }
+        }
+        Picture { serials, places, locks }
+    }
+
+    /// Whether these have waited all the time since just before the picture.
+    fn is_valid_for(&self, mut processes: impl Iterator<Item = u32>) -> bool {
+        let now = shared::serials();
+        processes.all(|p| {
+            let before = self.serials[p as usize];
+            !before.is_multiple_of(2) && now[p as usize] == before
+        })
+    }
+}
+
+/// C: `CheckDeadLock`.
+fn check_deadlock(waited: Waited) -> Checked {
+    let me = shared::me();
+    let _alone = shared::detector().exclusive();
+    for _ in 0..PICTURES {
+        let picture = Picture::take();
+        match deadlock::check(&picture.locks, me) {
+            Verdict::None => return Checked::Nothing,
+            Verdict::Hard(cycle) => {
+                if !picture.is_valid_for(cycle.iter().map(|edge| edge.process)) {
+                    continue;
+                }
+                let wait = shared::wait_of(me);
+                let mut shard = shared::partition(waited.index).exclusive();
+                if wait.state.load(Acquire) != shared::WAITING {
+                    return Checked::Nothing;
+                }
+                wait.end(0);
+                shared::wake(&shard.leave_queue(waited.place));
+                return Checked::Deadlock(cycle);
+            }
+            Verdict::Soft { orders, cycle } => {
+                if picture.is_valid_for(cycle.iter().map(|edge| edge.process)) && rearrange(&picture, &orders)
+                {
+                    return Checked::Rearranged;
+                }
+            }
+        }
+    }
+    Checked::Again
+}
+
+/// False if a queue is not as in the picture any more; the orders before it stay changed, which is harmless.
+fn rearrange(picture: &Picture, orders: &[(usize, Vec<u32>)]) -> bool {
+    orders.iter().all(|(at, order)| {
+        let (partition, lock) = picture.places[*at];
+        let expected: Vec<u32> = picture.locks[*at].queue.iter().map(|(process, _)| *process).collect();
+        let mut shard = shared::partition(partition).exclusive();
+        match shard.reorder(lock, &expected, order) {
+            Some(woken) => {
+                shared::wake(&woken);
+                true
+            }
+            None => false,
+        }
+    })
+}

@@ -1,0 +1,146 @@
+//! The loop over WAL made by `wal`'s own builder, with a table of toy resource managers.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use common::pg_control::CheckPoint;
+use common::{TimeLineId, Xid};
+use elog::error;
+use wal::{Record, RmgrId};
+
+use super::*;
+use crate::rmgr::Rmgr;
+
+const SEGMENT: u32 = 1 << 20;
+const SYSTEM: u64 = 77;
+
+thread_local! {
+    static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note(record: &DecodedRecord<'_>) -> Result<()> {
+    let text = String::from_utf8_lossy(record.main_data).into_owned();
+    SEEN.with_borrow_mut(|seen| seen.push(text.clone()));
+    if text == "bad" { Err(error!(SqlState::DATA_CORRUPTED, "it cannot be replayed")) } else { Ok(()) }
+}
+
+fn checkpoint() -> CheckPoint {
+    let redo = wal::offline::first_checkpoint_lsn(SEGMENT);
+    let mut bytes = vec![0u8; 88];
+    bytes[..8].copy_from_slice(&redo.0.to_le_bytes());
+    let mut checkpoint = CheckPoint::from_bytes(&bytes).unwrap();
+    (checkpoint.this_timeline, checkpoint.prev_timeline) = (TimeLineId(1), TimeLineId(1));
+    checkpoint
+}
+
+/// A segment with a checkpoint and one record for each text; returns the position behind each of them.
+fn write_wal(dir: &Path, texts: &[&str]) -> Vec<Lsn> {
+    let mut segment = wal::offline::checkpoint_segment(SYSTEM, SEGMENT, &checkpoint());
+    let start = u64::from(SEGMENT);
+    let mut previous = wal::offline::first_checkpoint_lsn(SEGMENT);
+    let mut body = Record::new(RmgrId::Xlog, 0);
+    let bytes = checkpoint().to_bytes();
+    body.data(&bytes[..]);
+    let first = wal::offline::encode(&body, Lsn::INVALID);
+    let mut end = Lsn((previous.0 + first.len() as u64).next_multiple_of(8));
+    let mut ends = vec![end];
+    for text in texts {
+        let mut record = Record::new(RmgrId::Heap, 0);
+        record.data(text.as_bytes());
+        let bytes = wal::offline::encode(&record, previous);
+        let at = (end.0 - start) as usize;
+        segment[at..at + bytes.len()].copy_from_slice(&bytes);
+        previous = end;
+        end = Lsn((end.0 + bytes.len() as u64).next_multiple_of(8));
+        ends.push(end);
+    }
+    std::fs::write(dir.join("000000010000000000000001"), segment).unwrap();
+    ends
+}
+
+fn reader(dir: &Path) -> Reader {
+    let mut reader = Reader::new(dir, SEGMENT, TimeLineId(1));
+    reader.set_system_identifier(SYSTEM);
+    reader
+}
+
+fn run(dir: &Path, from: Lsn, table: &Table) -> Result<Replayed> {
+    SEEN.take();
+    let mut xids = Vec::new();
+    let mut around =
+        Around { between: &mut || Ok(()), before: &mut |record: &DecodedRecord<'_>| xids.push(record.xid) };
+    let replayed = replay(&mut reader(dir), from, table, &mut around);
+    assert!(xids.iter().all(|xid| *xid == Xid::INVALID));
+    replayed
+}
+
+fn heap_table() -> Table {
+    let table = Table::default();
+    table.register(RmgrId::Heap, Rmgr { identify: |_| Some("INSERT"), ..Rmgr::new(note) });
+    table
+}
+
+#[test]
+fn replays_in_order_up_to_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = write_wal(dir.path(), &["one", "two", "three"]);
+    let replayed = run(dir.path(), ends[0], &heap_table()).unwrap();
+    assert_eq!(SEEN.take(), ["one", "two", "three"]);
+    assert_eq!((replayed.records, replayed.last_record, replayed.end), (3, ends[2], ends[3]));
+    assert_eq!(run(dir.path(), ends[3], &heap_table()).unwrap(), Replayed::default(), "redo is not required");
+}
+
+#[test]
+fn a_damaged_record_is_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = write_wal(dir.path(), &["one", "two", "three"]);
+    let path = dir.path().join("000000010000000000000001");
+    let mut segment = std::fs::read(&path).unwrap();
+    // The last byte of the second record.
+    let at = (ends[1].0 - u64::from(SEGMENT)) as usize + wal::layout::RECORD_HEADER + 3;
+    segment[at] ^= 0xFF;
+    std::fs::write(&path, segment).unwrap();
+    let replayed = run(dir.path(), ends[0], &heap_table()).unwrap();
+    assert_eq!(SEEN.take(), ["one"]);
+    assert_eq!(replayed.end, ends[1]);
+}
+
+#[test]
+fn an_error_ends_the_recovery_and_names_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = write_wal(dir.path(), &["one", "bad", "three"]);
+    let error = run(dir.path(), ends[0], &heap_table()).unwrap_err();
+    assert_eq!(error.severity, Severity::Fatal);
+    assert_eq!(error.context.as_deref(), Some(&*format!("WAL redo at {} for Heap/INSERT", ends[1])));
+    let error = run(dir.path(), ends[0], &Table::default()).unwrap_err();
+    assert_eq!(error.sqlstate, SqlState::FEATURE_NOT_SUPPORTED, "nobody replays it");
+}
+
+#[test]
+fn the_order_to_leave_is_obeyed_between_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = write_wal(dir.path(), &["one", "two"]);
+    SEEN.take();
+    let mut left = 1;
+    let mut between = || {
+        left -= 1;
+        if left < 0 { Err(error!(SqlState::ADMIN_SHUTDOWN, "leave")) } else { Ok(()) }
+    };
+    let mut around = Around { between: &mut between, before: &mut |_| {} };
+    let error = replay(&mut reader(dir.path()), ends[0], &heap_table(), &mut around).unwrap_err();
+    assert_eq!(error.sqlstate, SqlState::ADMIN_SHUTDOWN);
+    assert_eq!(SEEN.take(), ["one"]);
+}
+
+#[test]
+fn the_checkpoint_record_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = write_wal(dir.path(), &["one"]);
+    let first = wal::offline::first_checkpoint_lsn(SEGMENT);
+    let mut reader = reader(dir.path());
+    let (found, shutdown, end) = crate::xlog::read_checkpoint(&mut reader, first).unwrap();
+    assert_eq!((found, shutdown, end), (checkpoint(), true, ends[0]));
+    for wrong in [ends[0], ends[1], Lsn(u64::from(SEGMENT)), Lsn(u64::from(SEGMENT) * 5 + 40)] {
+        assert!(crate::xlog::read_checkpoint(&mut reader, wrong).is_none(), "{wrong}");
+    }
+}

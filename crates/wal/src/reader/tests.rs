@@ -1,0 +1,118 @@
+//! What the reader says of damage, in PostgreSQL's words.
+
+use std::fs;
+
+use common::pg_control::CheckPoint;
+use common::{Oid, Xid};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{Record, offline};
+
+const SEGMENT: u32 = 1 << 20;
+const START: Lsn = Lsn(SEGMENT as u64 + 40);
+
+fn checkpoint() -> CheckPoint {
+    CheckPoint {
+        redo: START,
+        this_timeline: TimeLineId(1),
+        prev_timeline: TimeLineId(1),
+        full_page_writes: true,
+        next_full_xid: 3,
+        next_oid: Oid(10_000),
+        next_multi: 1,
+        next_multi_offset: 0,
+        oldest_xid: Xid(3),
+        oldest_xid_db: Oid(1),
+        oldest_multi: 1,
+        oldest_multi_db: Oid(1),
+        time: 1,
+        oldest_commit_ts_xid: Xid(0),
+        newest_commit_ts_xid: Xid(0),
+        oldest_active_xid: Xid(0),
+    }
+}
+
+/// A first segment with a checkpoint and, behind it, a no-op of 100 bytes.
+fn segment() -> Vec<u8> {
+    let mut bytes = offline::checkpoint_segment(42, SEGMENT, &checkpoint());
+    let body = [1; 100];
+    let mut record = Record::new(RmgrId::Xlog, 0x20);
+    record.data(&body);
+    let record = offline::encode(&record, START);
+    bytes[160..160 + record.len()].copy_from_slice(&record);
+    bytes
+}
+
+/// What comes of reading both records of a segment that was changed first.
+fn read(change: impl FnOnce(&mut Vec<u8>)) -> Result<usize, ReadError> {
+    let dir = TempDir::new().unwrap();
+    let mut bytes = segment();
+    change(&mut bytes);
+    fs::write(dir.path().join("000000010000000000000001"), bytes).unwrap();
+    let mut reader = Reader::new(dir.path(), SEGMENT, TimeLineId(1));
+    reader.set_system_identifier(42);
+    reader.begin_read(START);
+    reader.next()?;
+    Ok(reader.next()?.unwrap().main_data.len())
+}
+
+#[track_caller]
+fn fails(message: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    assert_eq!(read(change).map_err(|error| error.message), Err(message.to_owned()));
+}
+
+#[test]
+fn damage_is_named() {
+    assert_eq!(read(|_| ()), Ok(100));
+    let place = "in log segment 000000010000000000000001, offset 0";
+    fails(&format!("invalid magic number D111 {place}"), |b| b[0] = 0x11);
+    fails(&format!("invalid info bits 0012 {place}"), |b| b[2] = 0x12);
+    fails(&format!("invalid info bits 0000 {place}"), |b| b[2] = 0);
+    fails(&format!("unexpected pageaddr 0/200000 {place}"), |b| b[10] = 0x20);
+    let other = "WAL file is from different database system: ";
+    fails(
+        &format!(
+            "{other}WAL file database system identifier is 43, pg_control database system identifier is 42"
+        ),
+        |b| b[24] = 43,
+    );
+    fails(&format!("{other}incorrect segment size in page header"), |b| b[32] = 1);
+    fails(&format!("{other}incorrect XLOG_BLCKSZ in page header"), |b| b[36] = 1);
+    fails("invalid record length at 0/1000A0: wanted 24, got 0", |b| b[160..].fill(0));
+    fails("invalid record length at 0/1000A0: wanted 24, got 23", |b| b[160] = 23);
+    fails("invalid resource manager ID 22 at 0/1000A0", |b| b[160 + 17] = 22);
+    fails("record with incorrect prev-link 0/100029 at 0/1000A0", |b| b[160 + 8] = 0x29);
+    fails("incorrect resource manager data checksum in record at 0/1000A0", |b| b[250] ^= 1);
+    // A length that reaches over the page's end asks for a continuation, which the next page is not.
+    fails("invalid magic number 0000 in log segment 000000010000000000000001, offset 8192", |b| {
+        b[161] = 0x40;
+    });
+    fails("contrecord is requested by 0/100028", |b| b[2] |= 1);
+    let short = read(|b| b.truncate(4096)).unwrap_err();
+    assert_eq!(short.kind, ReadErrorKind::Io);
+}
+
+#[test]
+fn a_missing_segment_and_a_wrong_start() {
+    let dir = TempDir::new().unwrap();
+    let mut reader = Reader::new(dir.path(), SEGMENT, TimeLineId(1));
+    reader.begin_read(START);
+    let error = reader.next().unwrap_err();
+    assert_eq!(error.kind, ReadErrorKind::NoSegment);
+    assert!(error.message.ends_with("000000010000000000000001\": No such file or directory"), "{error}");
+    fs::write(dir.path().join("000000010000000000000001"), segment()).unwrap();
+    reader.begin_read(Lsn(START.0 - 16));
+    assert_eq!(reader.next().unwrap_err().message, "invalid record offset at 0/100018");
+    reader.begin_read(START);
+    assert_eq!(reader.next().unwrap().unwrap().lsn, START);
+    // The end may be tried again when more has been written.
+    assert_eq!(reader.next().unwrap().unwrap().lsn, Lsn(SEGMENT as u64 + 160));
+    assert!(reader.next().is_err());
+    let mut more = segment();
+    let record = offline::encode(&Record::new(RmgrId::Xlog, 0x20), Lsn(SEGMENT as u64 + 160));
+    let at = (reader.position().0 - SEGMENT as u64) as usize;
+    more[at..at + record.len()].copy_from_slice(&record);
+    fs::write(dir.path().join("000000010000000000000001"), more).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().total_len, 24);
+}
