@@ -13,6 +13,7 @@ use crate::identity;
 
 /// Joins. The process has its PGPROC; what it joins here it leaves at its exit, in the opposite order.
 pub(crate) fn attach() {
+    storage::init_process();
     procarray::add();
     exit::on_shmem_exit(|_| procarray::remove());
     sinval::attach();

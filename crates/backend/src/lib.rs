@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+pub mod autovacuum;
 mod connection;
 mod copy;
 mod cursor;

@@ -105,6 +105,11 @@ pub(crate) fn with_context<T>(
     })
 }
 
+/// Lends what name resolution sees of this process.
+pub(crate) fn with_env<T>(work: impl FnOnce(&dyn Env) -> T) -> T {
+    work(&env())
+}
+
 /// Which parameters a statement may have.
 #[derive(Clone, Copy)]
 pub(crate) enum Params<'a> {

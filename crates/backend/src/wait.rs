@@ -55,6 +55,11 @@ impl WaitPolicy for SessionWait {
             if interrupt::take(Pending::ConfigReload) {
                 reload_config();
             }
+            interrupt::check()?;
+            if sinval::catchup_pending() {
+                sinval::process_catchup(catalog::inval::accept)?;
+            }
+            return Ok(());
         }
         interrupt::check()
     }
@@ -133,7 +138,7 @@ pub(crate) fn process_interrupts() -> Result<()> {
         return Err(fatal!(SqlState::ADMIN_SHUTDOWN, "terminating connection because of SIGQUIT"));
     }
     if interrupt::take(Pending::ProcSignal) {
-        // No reason asks for anything yet; taking the note is the acknowledgement.
+        sinval::note_procsignal();
     }
     if interrupt::take(Pending::ProcDie) {
         return Err(fatal!(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command"));

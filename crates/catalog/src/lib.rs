@@ -69,10 +69,11 @@ pub fn my_database() -> Oid {
     MY_DATABASE.get()
 }
 
-/// Chooses the database. Everything cached so far was about shared catalogs and stays good.
+/// Chooses the database. What was cached of shared catalogs' rows stays good.
 pub fn set_my_database(database: Oid) {
     MY_DATABASE.set(database);
     relmapper::reload(false);
+    relcache::forget_all();
 }
 
 /// Takes part in this process's transactions from now on: invalidation, files of new and dropped tables. Needs

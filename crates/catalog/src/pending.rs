@@ -152,21 +152,6 @@ fn unlink(files: impl Iterator<Item = Pending>) {
     nodes.iter().for_each(|node| inval::send_smgr(*node));
 }
 
-/// Removes the files that a replayed commit or abort record lists: for `transam::redo::set_drop_files_hook`.
-/// C: `DropRelationFiles` with `isRedo`, `XLogDropRelation`.
-///
-/// # Errors
-/// If this process has one of their pages pinned: a bug.
-pub fn drop_in_redo(nodes: &[RelFileNode]) -> Result<()> {
-    for node in nodes {
-        ForkNumber::ALL.into_iter().for_each(|fork| storage::redo::forget_relation(*node, fork));
-    }
-    storage::drop_relations_all_buffers(nodes)?;
-    storage::smgr::unlink(nodes, true);
-    nodes.iter().for_each(|node| inval::send_smgr(*node));
-    Ok(())
-}
-
 /// Replays `RM_SMGR_ID`. C: `smgr_redo`.
 ///
 /// # Errors

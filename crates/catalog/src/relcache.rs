@@ -89,9 +89,11 @@ pub(crate) fn catalog_table(catalog: &'static Catalog) -> Result<Rc<Table>> {
     Ok(table)
 }
 
+/// What VACUUM keeps in pg_class about a catalog is read from there once a database is chosen; nothing else changes.
 fn of_catalog(catalog: &'static Catalog) -> Result<Relation> {
     let table = catalog_table(catalog)?;
-    let class = bootstrap::class_row(catalog);
+    let stored = if crate::my_database().is_valid() { syscache::class(catalog.oid)? } else { None };
+    let class = stored.map_or_else(|| bootstrap::class_row(catalog), |row| (*row).clone());
     Ok(Relation { desc: table.desc.clone(), table, class, defaults: Vec::new(), checks: Vec::new() })
 }
 

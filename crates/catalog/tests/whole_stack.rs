@@ -19,10 +19,13 @@ use lmgr::LockMode;
 use shmem::{Limits, Reservation, Segment};
 use transam::StartupState;
 use types::{Datum, oid};
+use wal::{DecodedRecord, RmgrId};
 
 const SEGMENT: u32 = 1 << 20;
 const SYSTEM: u64 = 4711;
 const DATABASE: Oid = Oid(5);
+/// C: `XLOG_NEXTOID`.
+const NEXT_OID: u8 = 0x30;
 
 struct DataDir(PathBuf);
 
@@ -55,6 +58,7 @@ fn make_cluster() -> DataDir {
         let below = if file.shared { "global" } else { "base/5" };
         std::fs::write(dir.join(below).join(file.name), file.bytes).unwrap();
     }
+    control_file().create(&dir, 0o600).unwrap();
     DataDir(dir)
 }
 
@@ -79,8 +83,13 @@ fn first_checkpoint() -> CheckPoint {
     }
 }
 
-/// A session on a server of its own.
-fn session(dir: &Path, body: impl FnOnce()) {
+/// A session on a server of its own, in a thread of its own, as what a process remembers is thread-local. It ends
+/// without a word, as in a crash. The next one begins by replaying all WAL.
+fn session(dir: &DataDir, body: impl FnOnce() + Send) {
+    std::thread::scope(|scope| scope.spawn(|| life(&dir.0, body)).join().unwrap());
+}
+
+fn life(dir: &Path, body: impl FnOnce()) {
     std::env::set_current_dir(dir).unwrap();
     guc::initialize().unwrap();
     guc::set_internal("wal_segment_size", &format!("{SEGMENT}B")).unwrap();
@@ -95,7 +104,6 @@ fn session(dir: &Path, body: impl FnOnce()) {
     lmgr::reserve(&mut r, procs, procs);
     let segment = Segment::create_private(r).unwrap();
     shmem::init_process(BackendType::Backend, 0).unwrap();
-    start_wal();
     let state = StartupState {
         next_xid: FullXid::new(0, Xid(3)),
         next_oid: Oid(16_384),
@@ -107,11 +115,13 @@ fn session(dir: &Path, body: impl FnOnce()) {
         oldest_multi_db: Oid(1),
     };
     transam::startup(&state).unwrap();
+    start_wal();
     transam::trim().unwrap();
     transam::procarray::add();
     storage::init_process();
     sinval::attach();
     lmgr::attach();
+    heap::combocid::register();
     catalog::init();
     body();
     shmem::proc::release();
@@ -119,26 +129,53 @@ fn session(dir: &Path, body: impl FnOnce()) {
     segment.destroy();
 }
 
+/// What the startup process does.
 fn start_wal() {
-    let checkpoint = first_checkpoint();
-    let first = wal::offline::checkpoint_segment(SYSTEM, SEGMENT, &checkpoint);
-    std::fs::write("pg_wal/000000010000000000000001", first).unwrap();
+    let first = Path::new("pg_wal/000000010000000000000001");
+    if !first.exists() {
+        let bytes = wal::offline::checkpoint_segment(SYSTEM, SEGMENT, &first_checkpoint());
+        std::fs::write(first, bytes).unwrap();
+    }
     let timeline = TimeLineId(1);
-    let mut control = control_file();
-    control.checkpoint_copy = checkpoint;
+    let control = control_file();
     wal::startup::attach(&control);
     wal::startup::begin_redo(control.checkpoint, false);
+    storage::smgr::set_in_redo(true);
     let mut reader = wal::Reader::new("pg_wal", SEGMENT, timeline);
     reader.set_system_identifier(SYSTEM);
     reader.begin_read(control.checkpoint);
     let mut last = control.checkpoint;
     while let Ok(Some(record)) = reader.next() {
         last = record.lsn;
+        replay(&record);
     }
     let broken = reader.broken_record();
+    storage::redo::check_invalid_pages().unwrap();
+    storage::smgr::set_in_redo(false);
     let end = wal::startup::find_end(&mut reader, last, broken).unwrap();
     wal::startup::begin_writing(&end, timeline, timeline);
     wal::startup::finish();
+}
+
+fn replay(record: &DecodedRecord<'_>) {
+    transam::varsup::advance_past(record.xid);
+    let replayed = match RmgrId::from_u8(record.rmgr).unwrap() {
+        RmgrId::Xact => transam::redo::xact_redo(record),
+        RmgrId::Clog => transam::redo::clog_redo(record),
+        RmgrId::MultiXact => transam::redo::multixact_redo(record),
+        RmgrId::Standby => transam::redo::standby_redo(record),
+        RmgrId::Smgr => catalog::pending::redo(record),
+        RmgrId::RelMap => catalog::relmapper::redo(record),
+        RmgrId::Heap => heap::redo::heap_redo(record),
+        RmgrId::Heap2 => heap::redo::heap2_redo(record),
+        RmgrId::Xlog if record.operation() == NEXT_OID => {
+            let oid = u32::from_le_bytes(record.main_data[..4].try_into().unwrap());
+            transam::varsup::redo_next_oid(Oid(oid), false);
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    replayed.unwrap();
 }
 
 fn control_file() -> common::pg_control::ControlFileData {
@@ -215,19 +252,20 @@ fn file_of(oid: Oid) -> String {
 #[test]
 fn tables_come_change_and_go() {
     let dir = make_cluster();
-    let path = dir.0.clone();
-    let thread = std::thread::spawn(move || {
-        session(&path, || {
-            roles_and_databases_before_a_database_is_chosen();
-            catalog::set_my_database(DATABASE);
-            created_and_dropped();
-            undone();
-            savepoints();
-            stats_and_truncate();
-            roles_change_with_the_transaction();
-        });
+    session(&dir, || {
+        roles_and_databases_before_a_database_is_chosen();
+        catalog::set_my_database(DATABASE);
+        created_and_dropped();
+        undone();
+        savepoints();
+        stats_and_truncate();
+        roles_change_with_the_transaction();
+        cut_off();
     });
-    thread.join().unwrap();
+    session(&dir, || {
+        catalog::set_my_database(DATABASE);
+        recovered();
+    });
 }
 
 fn roles_and_databases_before_a_database_is_chosen() {
@@ -332,6 +370,12 @@ fn stats_and_truncate() {
         catalog::update_stats(oid, &stats).unwrap();
     });
     assert_ne!(generation, inval::generation());
+    in_transaction(|| {
+        let stats = RelationStats { pages: 2, tuples: 64.0, ..RelationStats::default() };
+        catalog::update_stats(Oid(1259), &stats).unwrap();
+    });
+    let of_class = in_transaction(|| catalog::open(Oid(1259), LockMode::AccessShare).unwrap());
+    assert_eq!((of_class.class.relpages, of_class.class.reltuples), (2, 64.0));
     let before = in_transaction(|| {
         assert_eq!(syscache::class(oid).unwrap().unwrap().relpages, 3);
         catalog::open(oid, LockMode::AccessShare).unwrap().table.node
@@ -366,4 +410,35 @@ fn roles_change_with_the_transaction() {
     in_transaction(|| authid::update(nowhere, |roles| roles.remove("jim")).unwrap());
     assert!(!exists("jim"));
     in_transaction(|| assert_eq!(authid::load(nowhere).unwrap().memberships().unwrap().len(), 3));
+}
+
+/// A transaction that a crash ends, and the last one before it.
+fn cut_off() {
+    in_transaction(|| {
+        let relation = catalog::open_by_name(None, "kept", LockMode::RowExclusive).unwrap().unwrap();
+        let mut tuple = heap::form_tuple(&relation.desc, &[Datum::Int4(7), Datum::Null]).unwrap();
+        let cid = transam::current_command_id(true);
+        heap::insert(&relation.table, &mut tuple, cid, InsertOptions::default(), None).unwrap();
+    });
+    transam::start_transaction().unwrap();
+    catalog::create_relation(&table("cut_off")).unwrap();
+    catalog::drop_relation(find("kept").unwrap()).unwrap();
+}
+
+fn recovered() {
+    in_transaction(|| {
+        for gone in ["t", "never", "inner", "cut_off"] {
+            assert_eq!(find(gone), None);
+        }
+        let relation = catalog::open_by_name(None, "kept", LockMode::AccessShare).unwrap().unwrap();
+        let snapshot = transam::transaction_snapshot().unwrap();
+        let mut scan = Scan::begin(&relation.table, snapshot, ScanOptions::default()).unwrap();
+        let row = scan.next().unwrap().unwrap();
+        assert!(matches!(row.attr(&relation.desc, 1).unwrap(), Datum::Int4(7)));
+        assert!(scan.next().unwrap().is_none());
+        assert!(Path::new(&file_of(find("outer").unwrap())).exists());
+    });
+    assert!(authid::load(Path::new("")).unwrap().find("jim").unwrap().is_none());
+    let oid = in_transaction(|| catalog::create_relation(&table("t")).unwrap());
+    in_transaction(|| assert_eq!(find("t"), Some(oid)));
 }

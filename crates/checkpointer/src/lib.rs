@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use activity::counters;
 use auxprocess::Turn;
+use common::pg_control::DbState;
 use elog::{PgError, Result, Severity, SourceLocation, ereport};
 use miscinit::child::ChildStart;
 use miscinit::exit;
@@ -137,8 +138,12 @@ fn report_statistics() {
 fn shut_down() -> Result<()> {
     ereport!(Log, "shutting down");
     if wal::in_recovery() {
-        // Recovery was interrupted: it begins again at the same checkpoint.
-        return Ok(());
+        // Recovery was interrupted: it begins again at the same checkpoint. C: `CreateRestartPoint`, skipped.
+        return wal::control_file::update(|control| {
+            if control.state == DbState::InCrashRecovery {
+                control.state = DbState::ShutDownInRecovery;
+            }
+        });
     }
     checkpoint::create(CheckpointFlags::SHUTDOWN | CheckpointFlags::IMMEDIATE)?;
     transam::shutdown()?;

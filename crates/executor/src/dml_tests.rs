@@ -297,11 +297,49 @@ impl Db {
                 tag if rows.is_empty() => tag,
                 tag => format!("{} {tag}", rows.join(" ")),
             });
-            for (_, state) in &self.tables {
-                state.command.set(state.command.get() + 1);
-            }
+            self.next_command();
         }
         Ok(shown.join("; "))
+    }
+
+    fn next_command(&self) {
+        for (_, state) in &self.tables {
+            state.command.set(state.command.get() + 1);
+        }
+    }
+
+    /// What the failed command has done is gone.
+    fn undo_command(&self) {
+        for (_, state) in &self.tables {
+            let now = state.command.get();
+            let mut versions = state.versions.borrow_mut();
+            versions.retain(|v| v.made < now);
+            versions.iter_mut().filter(|v| v.gone == Some(now)).for_each(|v| v.gone = None);
+        }
+    }
+
+    /// What psql shows of one statement.
+    fn lines(&self, sql: &str) -> Result<Vec<String>> {
+        let raw = parser::parse(sql)?.remove(0);
+        let plan = plan(analyze(&raw, sql, ParamTypes::Fixed(&[]), self)?);
+        let mut execution = plan.start(Vec::new());
+        let session = Session::detached(0);
+        let mut lines = Vec::new();
+        let columns = plan.columns();
+        if !columns.is_empty() {
+            lines.push(columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join("|"));
+        }
+        while let Some(row) = execution.next(&session)? {
+            let cells = row.iter().zip(columns).map(|(value, column)| match value {
+                Datum::Null => "\\N".to_string(),
+                value => io::output_string(value, column.ty),
+            });
+            lines.push(cells.collect::<Vec<_>>().join("|"));
+        }
+        if !plan.command().starts_with("SELECT") {
+            lines.push(execution.command_tag());
+        }
+        Ok(lines)
     }
 
     fn answer(&self, sql: &str) -> String {
@@ -324,6 +362,33 @@ impl Db {
         let next = new.map(|values| memory.push(&form_tuple(&info.desc, values).unwrap(), true));
         state.versions.borrow_mut()[index].overtaken = Some(next);
     }
+}
+
+/// `testdata/tables.txt` was recorded from PostgreSQL 15, with the same tables.
+#[test]
+fn answers_over_tables_are_those_of_postgresql() {
+    let db = Db::new();
+    let mut lines = include_str!("testdata/tables.txt").lines().filter(|l| !l.starts_with("# ")).peekable();
+    let mut wrong = Vec::new();
+    while let Some(sql) = lines.next() {
+        let mut expected = Vec::new();
+        while let Some(line) = lines.next_if(|l| l.starts_with("    ")) {
+            expected.push(line[4..].to_string());
+        }
+        let got = db.lines(sql).unwrap_or_else(|e| {
+            db.undo_command();
+            let place = e.position.map_or("-".into(), |p| p.to_string());
+            let mut lines = vec![format!("ERROR {} {place} {}", e.sqlstate, e.message)];
+            lines.extend(e.detail.iter().map(|d| format!("DETAIL {d}")));
+            lines.extend(e.hint.iter().map(|h| format!("HINT {h}")));
+            lines
+        });
+        if got != expected {
+            wrong.push(format!("{sql}\n  expected {expected:?}\n  got      {got:?}"));
+        }
+        db.next_command();
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

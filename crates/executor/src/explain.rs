@@ -254,7 +254,7 @@ impl Explainer<'_> {
     fn select_step(&self, select: &Select) -> Step {
         let mut step = match &select.from {
             None => Step::new("Result", Vec::new()),
-            Some(from) => self.from_step(from),
+            Some(from) => self.item_step(from),
         };
         let filter = select.filter.as_ref().map(|f| self.names.expr(f));
         step = match select.from {
@@ -276,7 +276,7 @@ impl Explainer<'_> {
         step
     }
 
-    fn from_step(&self, from: &From) -> Step {
+    fn item_step(&self, from: &From) -> Step {
         match from {
             From::Function(scan) => {
                 let name = scan.functions.first().map_or("", |f| f.name.as_str());
@@ -291,7 +291,7 @@ impl Explainer<'_> {
                     .note("Filter", scan.filter.as_ref().map(|f| self.names.expr(f)))
             }
             From::Filter(filter) => {
-                self.from_step(&filter.0).note("Filter", Some(self.names.expr(&filter.1)))
+                self.item_step(&filter.0).note("Filter", Some(self.names.expr(&filter.1)))
             }
             From::Subquery { alias, query, .. } => match &query.body {
                 Body::Values(rows) if rows.len() > 1 => Step::new("Values Scan on \"*VALUES*\"", Vec::new()),
@@ -314,7 +314,7 @@ impl Explainer<'_> {
             JoinKind::Right => " Right",
             JoinKind::Full => " Full",
         };
-        let (left, right) = (self.from_step(&join.left), self.from_step(&join.right));
+        let (left, right) = (self.item_step(&join.left), self.item_step(&join.right));
         let filter = join.on.as_ref().map(|on| self.names.expr(on));
         if join.hash.is_empty() {
             let title =

@@ -23,6 +23,9 @@
 //!   its rows the frame is its own again.
 //! - Ex3  A value's `Datum` variant is the one its expression's type has: `analyze` puts a coercion wherever
 //!   types differ.
+//! - Ex4  What an expression reads of a row is listed in the row's scan; the rest of the row's slots is NULL.
+//! - Ex5  A command's own changes are not seen by its scans.
+//! - Ex6  Locks are taken when a name is looked up, and again by [`Plan::revalidate`].
 //!
 //! C counterpart: src/backend/parser/{analyze,parse_*}.c and src/backend/executor.
 

@@ -371,6 +371,20 @@ fn set_needed(query: &mut Query, used: &HashSet<(usize, usize)>) {
     }
 }
 
+/// The slots of the addresses of rows that are to be changed or locked.
+fn address_slots(from: &From) -> Vec<usize> {
+    match from {
+        From::Table(scan) if scan.is_target => vec![scan.base + scan.table.natts()],
+        From::Filter(filter) => address_slots(&filter.0),
+        From::Join(join) => {
+            let mut slots = address_slots(&join.left);
+            slots.extend(address_slots(&join.right));
+            slots
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn set_needed_from(from: &mut From, depth: usize, used: &HashSet<(usize, usize)>) {
     match from {
         From::Table(scan) => {
@@ -390,6 +404,9 @@ fn set_needed_from(from: &mut From, depth: usize, used: &HashSet<(usize, usize)>
             let join = Rc::make_mut(join);
             set_needed_from(&mut join.left, depth, used);
             set_needed_from(&mut join.right, depth, used);
+            let addresses = address_slots(&join.right);
+            let reads = |slot: &usize| used.contains(&(depth, *slot)) || addresses.contains(slot);
+            join.right_needed = join.right_slots.clone().filter(reads).collect();
         }
         From::Function(_) | From::Relation { .. } | From::Cte { .. } => {}
     }

@@ -350,6 +350,8 @@ pub struct Join {
     pub right_slots: Range<usize>,
     /// The right side depends on the left.
     pub lateral: bool,
+    /// Slots of the right side that someone reads, which is what is kept of its rows; set when the plan is made.
+    pub right_needed: Vec<usize>,
     /// Equalities of the two sides, to find partners by; set when the plan is made. They are no longer in `on`.
     pub hash: Vec<HashKey>,
 }

@@ -29,6 +29,8 @@ mod vfd; // 1. the virtual descriptor
 
 mod path; // 2. names: fsync, durable rename and unlink, with PostgreSQL's messages
 
+mod sync_dir; // 5. everything, before recovery
+
 mod error; // 3. what a failed call is reported as
 
 pub mod fault; // 4. the tests' way in
@@ -38,6 +40,7 @@ pub use path::{
     create_dir, durable_rename, durable_unlink, exists, fsync_dir, fsync_parent, fsync_path, remove_dir_all,
     unlink,
 };
+pub use sync_dir::sync_data_directory;
 pub use vfd::{File, OpenFlags, close_all_kernel, max_open, open, open_count, open_with_mode};
 
 #[cfg(test)]

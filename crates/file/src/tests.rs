@@ -151,3 +151,16 @@ fn names() {
     fsync_path(&sub, true).unwrap();
     assert!(remove_dir_all(&sub) && !exists(&sub) && remove_dir_all(&sub));
 }
+
+#[test]
+fn a_whole_directory_is_synced() {
+    let dir = dir();
+    std::fs::create_dir_all(dir.path().join("base/5")).unwrap();
+    std::fs::create_dir(dir.path().join("pg_tblspc")).unwrap();
+    std::fs::write(dir.path().join("base/5/1"), "x").unwrap();
+    std::env::set_current_dir(dir.path()).unwrap();
+    let mut synced = Vec::new();
+    sync_data_directory(&mut |path| synced.push(path.to_path_buf())).unwrap();
+    std::env::set_current_dir("/").unwrap();
+    assert!(synced.contains(&PathBuf::from("./base/5/1")) && synced.contains(&PathBuf::from("./base/5")));
+}

@@ -2,7 +2,7 @@
 //!
 //! C counterpart: `heap_delete`.
 
-use common::{CommandId, ItemPointer, SqlState};
+use common::{CommandId, ItemPointer, SqlState, Xid};
 use elog::{Result, error};
 use lmgr::WaitOperation;
 use storage::{Critical, PageWrite, Pin};
@@ -112,6 +112,23 @@ pub fn delete(
     multixact::set_oldest_member();
     let new = compute_new_xmax(old_xmax(h), xid, LockTupleMode::Exclusive, true)?;
 
+    change(table, &mut write, tid, xid, new, (cid, combo), vm.as_ref());
+    drop(write);
+    drop(queue);
+    table.counts.count_delete();
+    Ok((TmResult::Ok, FailureData { ctid: tid, xmax: xid, ..FailureData::default() }))
+}
+
+/// Changes the row and logs it.
+fn change(
+    table: &Table,
+    write: &mut PageWrite<'_>,
+    tid: ItemPointer,
+    xid: Xid,
+    new: Xmax,
+    (cid, combo): (CommandId, bool),
+    vm: Option<&Pin>,
+) {
     let mut critical = Critical::begin();
     let page = write.modify(&mut critical);
     page.set_prunable(xid);
@@ -119,7 +136,7 @@ pub fn delete(
     if page.all_visible() {
         page.set_all_visible(false);
         flags |= flag::DELETE_ALL_VISIBLE_CLEARED;
-        if let Some(vm) = &vm {
+        if let Some(vm) = vm {
             vm::clear(vm, tid.block, vm::VALID_BITS);
         }
     }
@@ -133,16 +150,12 @@ pub fn delete(
         let main = XmaxChange { xmax: new.xid, offset: tid.offset, infobits: bits, flags }.to_bytes();
         let mut record = Record::new(RmgrId::Heap, op::DELETE);
         record.data(&main);
-        record.block(0, write.tag(), &write, RegFlags::STANDARD);
+        record.block(0, write.tag(), write, RegFlags::STANDARD);
         record.include_origin();
         critical.log(record);
     } else {
         critical.unlogged();
     }
-    drop(write);
-    drop(queue);
-    table.counts.count_delete();
-    Ok((TmResult::Ok, FailureData { ctid: tid, xmax: xid, ..FailureData::default() }))
 }
 
 /// Puts a new xmax and its flags in place of the old ones.

@@ -71,13 +71,8 @@ pub(crate) fn prepare(
     cut: &Cutoffs,
     oldest: &mut Oldest,
 ) -> Result<Prepared> {
-    let mut plan = FreezePlan {
-        xmax: h.raw_xmax(),
-        offset,
-        infomask2: h.infomask2(),
-        infomask: h.infomask(),
-        flags: 0,
-    };
+    let mut plan =
+        FreezePlan { xmax: h.raw_xmax(), offset, infomask2: h.infomask2(), infomask: h.infomask(), flags: 0 };
     let (xmin_frozen, mut changed) = prepare_xmin(h, cut, oldest, &mut plan)?;
     let xmax = h.raw_xmax();
     let mut freeze_xmax = false;

@@ -51,8 +51,7 @@ pub mod infomask {
     pub const MOVED_IN: u16 = 0x8000;
     pub const MOVED: u16 = MOVED_OFF | MOVED_IN;
     pub const XACT_MASK: u16 = 0xFFF0;
-    pub const XMAX_BITS: u16 =
-        XMAX_COMMITTED | XMAX_INVALID | XMAX_IS_MULTI | LOCK_MASK | XMAX_LOCK_ONLY;
+    pub const XMAX_BITS: u16 = XMAX_COMMITTED | XMAX_INVALID | XMAX_IS_MULTI | LOCK_MASK | XMAX_LOCK_ONLY;
 
     /// The xmax only locks the row, as far as the flags alone say. C: `HEAP_XMAX_IS_LOCKED_ONLY`.
     pub const fn is_locked_only(mask: u16) -> bool {
@@ -234,22 +233,26 @@ impl HeaderMut<'_> {
     }
 
     /// C: `HeapTupleHeaderSetXmin`.
+    #[inline]
     pub fn set_xmin(&mut self, xid: Xid) {
         self.0[0..4].copy_from_slice(&xid.0.to_le_bytes());
     }
 
     /// C: `HeapTupleHeaderSetXmax`.
+    #[inline]
     pub fn set_xmax(&mut self, xid: Xid) {
         self.0[4..8].copy_from_slice(&xid.0.to_le_bytes());
     }
 
     /// C: `HeapTupleHeaderSetCmin`.
+    #[inline]
     pub fn set_cmin(&mut self, cid: CommandId) {
         self.set_raw_cid(cid);
         self.clear(infomask::COMBOCID);
     }
 
     /// `combo` says that `cid` is a combo command id. C: `HeapTupleHeaderSetCmax`.
+    #[inline]
     pub fn set_cmax(&mut self, cid: CommandId, combo: bool) {
         self.set_raw_cid(cid);
         self.clear(infomask::COMBOCID);
@@ -259,46 +262,55 @@ impl HeaderMut<'_> {
     }
 
     /// `t_cid` or `t_xvac`.
+    #[inline]
     pub fn set_raw_cid(&mut self, cid: CommandId) {
         self.0[8..12].copy_from_slice(&cid.to_le_bytes());
     }
 
     /// `t_ctid`.
+    #[inline]
     pub fn set_ctid(&mut self, tid: ItemPointer) {
         self.0[12..18].copy_from_slice(&tid.to_bytes());
     }
 
     /// `t_infomask2`.
+    #[inline]
     pub fn set_infomask2(&mut self, mask: u16) {
         self.0[18..20].copy_from_slice(&mask.to_le_bytes());
     }
 
     /// `t_infomask`.
+    #[inline]
     pub fn set_infomask(&mut self, mask: u16) {
         self.0[20..22].copy_from_slice(&mask.to_le_bytes());
     }
 
     /// `t_hoff`.
+    #[inline]
     pub fn set_hoff(&mut self, hoff: u8) {
         self.0[22] = hoff;
     }
 
     /// Sets bits of `t_infomask`.
+    #[inline]
     pub fn set(&mut self, bits: u16) {
         self.set_infomask(self.read().infomask() | bits);
     }
 
     /// Clears bits of `t_infomask`.
+    #[inline]
     pub fn clear(&mut self, bits: u16) {
         self.set_infomask(self.read().infomask() & !bits);
     }
 
     /// Sets bits of `t_infomask2`.
+    #[inline]
     pub fn set2(&mut self, bits: u16) {
         self.set_infomask2(self.read().infomask2() | bits);
     }
 
     /// Clears bits of `t_infomask2`.
+    #[inline]
     pub fn clear2(&mut self, bits: u16) {
         self.set_infomask2(self.read().infomask2() & !bits);
     }

@@ -213,12 +213,7 @@ enum Extended {
 }
 
 /// Adds a page, or several.
-fn extend(
-    table: &Table,
-    wanted: usize,
-    use_fsm: bool,
-    bulk: Option<&mut BulkInsert>,
-) -> Result<Extended> {
+fn extend(table: &Table, wanted: usize, use_fsm: bool, bulk: Option<&mut BulkInsert>) -> Result<Extended> {
     let mut waited = 0;
     let guard = match lmgr::conditional_relation_extension_lock(table.node)? {
         Some(guard) => guard,
@@ -247,8 +242,7 @@ fn extend(
     if !page.is_new() {
         return Err(error!(
             SqlState::INTERNAL_ERROR,
-            "page {block} of relation \"{}\" should be empty but is not",
-            table.name
+            "page {block} of relation \"{}\" should be empty but is not", table.name
         ));
     }
     init_if_new(&mut page);

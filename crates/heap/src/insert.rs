@@ -52,7 +52,9 @@ pub fn insert(
         flags |= flag::INSERT_ALL_VISIBLE_CLEARED;
     }
     let alone = page.max_offset() == 1;
-    if flags != 0 && let Some(vm) = &vm {
+    if flags != 0
+        && let Some(vm) = &vm
+    {
         vm::clear(vm, block, vm::VALID_BITS);
     }
     if table.needs_wal() {
@@ -140,22 +142,16 @@ fn fill_page(
         page.set_all_visible(true);
         flags |= flag::INSERT_ALL_FROZEN_SET;
     }
-    if flags & flag::INSERT_ALL_VISIBLE_CLEARED != 0 && let Some(vm) = &vm {
+    if flags & flag::INSERT_ALL_VISIBLE_CLEARED != 0
+        && let Some(vm) = &vm
+    {
         vm::clear(vm, block, vm::VALID_BITS);
     }
     if table.needs_wal() {
         if count == total {
             flags |= flag::INSERT_LAST_IN_MULTI;
         }
-        scratch.clear();
-        offsets.clear();
-        for tuple in &tuples[..count] {
-            scratch.resize(scratch.len() + scratch.len() % 2, 0);
-            let body = &tuple.bytes[HEADER_SIZE..];
-            MultiInsertTuple { len: body.len() as u16, header: ShortHeader::of(tuple.header()) }.put(scratch);
-            scratch.extend_from_slice(body);
-            offsets.extend_from_slice(&tuple.tid.offset.to_le_bytes());
-        }
+        encode_rows(&tuples[..count], scratch, offsets);
         let main = MultiInsert { flags, count: count as u16 }.to_bytes();
         let (info, registration) = match init {
             true => (op::INIT_PAGE, RegFlags::STANDARD | RegFlags::WILL_INIT),
@@ -177,4 +173,17 @@ fn fill_page(
         vm::set(table, &mut write, block, vm, Xid::INVALID, vm::VALID_BITS);
     }
     count
+}
+
+/// The rows as the record has them, each at an even place, and their offsets.
+fn encode_rows(tuples: &[Tuple], rows: &mut Vec<u8>, offsets: &mut Vec<u8>) {
+    rows.clear();
+    offsets.clear();
+    for tuple in tuples {
+        rows.resize(rows.len() + rows.len() % 2, 0);
+        let body = &tuple.bytes[HEADER_SIZE..];
+        MultiInsertTuple { len: body.len() as u16, header: ShortHeader::of(tuple.header()) }.put(rows);
+        rows.extend_from_slice(body);
+        offsets.extend_from_slice(&tuple.tid.offset.to_le_bytes());
+    }
 }

@@ -18,30 +18,30 @@
 
 #![forbid(unsafe_code)]
 
-pub mod header;
-pub mod desc;
-pub mod tuple;
+mod api;
 mod deform;
+pub mod desc;
+pub mod header;
 mod sysattr;
 mod table;
-mod api;
+pub mod tuple;
 
 pub mod combocid;
 pub mod visibility;
 
-mod records;
 mod page_ops;
+mod records;
 
-pub mod vm;
-mod hio;
-mod waits;
-mod xmax;
-mod insert;
 mod delete;
-mod update;
+mod hio;
+mod insert;
 mod lock;
 mod lock_updated;
 mod simple;
+mod update;
+pub mod vm;
+mod waits;
+mod xmax;
 
 mod fetch;
 mod scan;
@@ -54,7 +54,8 @@ pub mod vacuum;
 pub mod redo;
 
 pub use api::{
-    FailureData, InsertOptions, LockOutcome, LockTupleMode, TmResult, UpdateOptions, UpdateOutcome, WaitPolicy,
+    FailureData, InsertOptions, LockOutcome, LockTupleMode, TmResult, UpdateOptions, UpdateOutcome,
+    WaitPolicy,
 };
 pub use deform::{Deformer, deform};
 pub use delete::delete;
@@ -70,3 +71,10 @@ pub use table::{DEFAULT_FILLFACTOR, Table};
 pub use tuple::{Tuple, TupleView, form_tuple, modify_tuple};
 pub use update::update;
 pub use vacuum::{VacuumParams, VacuumReport};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod testing_wal;
+#[cfg(test)]
+mod tests;

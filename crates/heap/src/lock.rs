@@ -81,8 +81,7 @@ pub fn lock_tuple(
         let write = hio::lock_old(table, &pin, &mut vm)?;
         check_tid(&write, tid)?;
         let result = check_row(&write, tid, cid)?;
-        let contended =
-            matches!(result, TmResult::BeingModified | TmResult::Updated | TmResult::Deleted);
+        let contended = matches!(result, TmResult::BeingModified | TmResult::Updated | TmResult::Deleted);
         if !contended {
             break (write, result);
         }
@@ -215,12 +214,12 @@ impl<'a> Request<'a> {
     fn without_sleep(&self, xmax: Xid, mask: u16, mask2: u16, ctid: ItemPointer) -> Result<NoSleep<'a>> {
         let is_multi = mask & infomask::XMAX_IS_MULTI != 0;
         let only_locked = infomask::is_locked_only(mask);
-        let unchanged = |write: PageWrite<'a>| {
-            match waits::xmax_changed(Header(write.item(self.tid.offset)), mask, xmax) {
+        let unchanged =
+            |write: PageWrite<'a>| match waits::xmax_changed(Header(write.item(self.tid.offset)), mask, xmax)
+            {
                 true => NoSleep::Changed,
                 false => NoSleep::Possible(write),
-            }
-        };
+            };
         match self.mode {
             LockTupleMode::KeyShare if mask2 & infomask2::KEYS_UPDATED == 0 => {
                 let updated = !only_locked;
@@ -244,9 +243,7 @@ impl<'a> Request<'a> {
             }
             LockTupleMode::NoKeyExclusive => {
                 let harmless = match is_multi {
-                    true => {
-                        !waits::multi_conflicts(common::MultiXactId(xmax.0), mask, self.mode)?.0
-                    }
+                    true => !waits::multi_conflicts(common::MultiXactId(xmax.0), mask, self.mode)?.0,
                     false => infomask::is_key_share_locked(mask),
                 };
                 if harmless {

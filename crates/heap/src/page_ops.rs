@@ -20,7 +20,11 @@ pub(crate) fn check_offsets(page: &Page, offsets: &[OffsetNumber]) -> Result<()>
     if offsets.iter().all(|offset| (1..=page.max_offset()).contains(offset)) {
         Ok(())
     } else {
-        Err(pg_error!(Panic, SqlState::DATA_CORRUPTED, "heap record names a line pointer that does not exist"))
+        Err(pg_error!(
+            Panic,
+            SqlState::DATA_CORRUPTED,
+            "heap record names a line pointer that does not exist"
+        ))
     }
 }
 
@@ -56,6 +60,7 @@ pub(crate) fn execute_vacuum(page: &mut Page, dead: &[OffsetNumber]) {
 
 /// Adds a row to a page that has room for it, and tells the row where it is. Within a critical section: a page
 /// without room is a PANIC. C: `RelationPutHeapTuple`.
+#[inline]
 pub(crate) fn put_tuple(page: &mut Page, block: BlockNumber, tuple: &mut Tuple) {
     let Some(offset) = page.add_item(&tuple.bytes, None, false, true) else {
         elog::abort(pg_error!(Panic, SqlState::INTERNAL_ERROR, "failed to add tuple to page"));

@@ -67,13 +67,8 @@ struct Planner<'a, X> {
 
 /// Plans the whole page.
 pub(crate) fn plan(page: &Page, states: &States, xids: &impl Xids) -> Result<PrunePlan> {
-    let mut planner = Planner {
-        page,
-        states,
-        xids,
-        marked: [false; MAX_TUPLES_PER_PAGE + 1],
-        plan: PrunePlan::default(),
-    };
+    let mut planner =
+        Planner { page, states, xids, marked: [false; MAX_TUPLES_PER_PAGE + 1], plan: PrunePlan::default() };
     for offset in 1..=page.max_offset() {
         let id = page.item_id(offset);
         if !planner.marked[offset as usize] && id.is_used() && !id.is_dead() {

@@ -349,9 +349,7 @@ impl Change<'_> {
         let mut flags = flags;
         let mut lengths = [0u8; 4];
         let mut used = 0;
-        for (len, bit) in
-            [(prefix, flag::UPDATE_PREFIX_FROM_OLD), (suffix, flag::UPDATE_SUFFIX_FROM_OLD)]
-        {
+        for (len, bit) in [(prefix, flag::UPDATE_PREFIX_FROM_OLD), (suffix, flag::UPDATE_SUFFIX_FROM_OLD)] {
             if len > 0 {
                 flags |= bit;
                 lengths[used..used + 2].copy_from_slice(&(len as u16).to_le_bytes());

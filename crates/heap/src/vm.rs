@@ -100,8 +100,7 @@ fn read_map(table: &Table, map_block: BlockNumber) -> Result<Option<Pin>> {
 
 /// C: `vm_readbuf`.
 fn read_existing(node: RelFileNode, map_block: BlockNumber) -> Result<Pin> {
-    let pin =
-        storage::read_buffer(node, ForkNumber::VisibilityMap, map_block, ReadMode::ZeroOnError, None)?;
+    let pin = storage::read_buffer(node, ForkNumber::VisibilityMap, map_block, ReadMode::ZeroOnError, None)?;
     if pin.shared().is_new() {
         let mut page = pin.exclusive();
         if page.is_new() {
@@ -142,7 +141,14 @@ pub fn clear(vm: &Pin, heap_block: BlockNumber, flags: u8) -> bool {
 /// Sets bits, and `PD_ALL_VISIBLE` of the heap page, which the caller has checked and holds locked. `cutoff` is
 /// the newest xmin on the page, for standbys. C: `visibilitymap_set`, `log_heap_visible`, and the callers'
 /// `PageSetAllVisible`.
-pub fn set(table: &Table, heap: &mut PageWrite<'_>, heap_block: BlockNumber, vm: &Pin, cutoff: Xid, flags: u8) {
+pub fn set(
+    table: &Table,
+    heap: &mut PageWrite<'_>,
+    heap_block: BlockNumber,
+    vm: &Pin,
+    cutoff: Xid,
+    flags: u8,
+) {
     let place = place(heap_block);
     let logs_hints = wal::hint_bits_need_wal();
     let mut map = vm.exclusive();

@@ -48,7 +48,11 @@ pub(crate) fn acquire_tuple_lock(
     if policy == WaitPolicy::Block {
         lmgr::lock_tuple(db, rel, tid, heavyweight(mode))?;
     } else if !lmgr::conditional_lock_tuple(db, rel, tid, heavyweight(mode))? {
-        return if policy == WaitPolicy::Skip { Ok(false) } else { Err(lmgr::row_not_available(&table.name)) };
+        return if policy == WaitPolicy::Skip {
+            Ok(false)
+        } else {
+            Err(lmgr::row_not_available(&table.name))
+        };
     }
     *held = Some(TupleLock { db, rel, tid, mode });
     Ok(true)

@@ -45,12 +45,7 @@ pub(crate) fn conflict(a: LockTupleMode, b: LockTupleMode) -> bool {
 
 /// The xmax of a row that has `old` and is now also locked or changed by `xid`. May make a multixact, so this comes
 /// before any critical section. C: `compute_new_xmax_infomask`.
-pub(crate) fn compute_new_xmax(
-    old: Xmax,
-    xid: Xid,
-    mode: LockTupleMode,
-    is_update: bool,
-) -> Result<Xmax> {
+pub(crate) fn compute_new_xmax(old: Xmax, xid: Xid, mode: LockTupleMode, is_update: bool) -> Result<Xmax> {
     let new_status = mode.member_status(is_update);
     let only_locked = infomask::is_locked_only(old.mask);
     let with_committed = |status| multi(multixact::create(old.xid, status, xid, new_status)?);
@@ -66,7 +61,11 @@ pub(crate) fn compute_new_xmax(
         let over = infomask::is_locked_upgraded(old.mask)
             || !multixact::is_running(id, only_locked)?
                 && (only_locked || !transam::did_commit(updater(id)?));
-        return if over { Ok(alone(xid, mode, is_update)) } else { multi(multixact::expand(id, xid, new_status)?) };
+        return if over {
+            Ok(alone(xid, mode, is_update))
+        } else {
+            multi(multixact::expand(id, xid, new_status)?)
+        };
     }
     if old.mask & infomask::XMAX_COMMITTED != 0 {
         return with_committed(updated);
@@ -170,7 +169,10 @@ mod tests {
             alone(Xid(9), Share, false),
             Xmax { xid: Xid(9), mask: infomask::XMAX_LOCK_ONLY | infomask::XMAX_SHR_LOCK, mask2: 0 }
         );
-        assert_eq!(alone(Xid(9), Exclusive, true), Xmax { xid: Xid(9), mask: 0, mask2: infomask2::KEYS_UPDATED });
+        assert_eq!(
+            alone(Xid(9), Exclusive, true),
+            Xmax { xid: Xid(9), mask: 0, mask2: infomask2::KEYS_UPDATED }
+        );
     }
 
     #[test]

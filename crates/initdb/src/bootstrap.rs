@@ -20,7 +20,6 @@ use crate::layout::{make_dir, write_new, write_version};
 use crate::locale::Locales;
 use crate::options::Options;
 use crate::report::{Failure, Result, say};
-use crate::wal;
 
 /// All below are the objects' of a new cluster. C: `FirstNormalObjectId`.
 const FIRST_NORMAL_OID: Oid = Oid(16_384);
@@ -51,7 +50,7 @@ pub(crate) fn run(
         | (u64::from(now.subsec_micros()) << 12)
         | u64::from(std::process::id() & 0xFFF);
     let control = first_control_file(options, system_identifier, now.as_secs() as i64)?;
-    wal::write_first_segment(
+    crate::wal::write_first_segment(
         data_dir,
         system_identifier,
         options.wal_segment_bytes,
@@ -106,7 +105,7 @@ fn first_control_file(options: &Options, system_identifier: u64, now: i64) -> Re
     let mut mock_authentication_nonce = [0; 32];
     getrandom::fill(&mut mock_authentication_nonce)
         .map_err(|_| Failure::new("could not generate secret authorization token"))?;
-    let checkpoint = wal::checkpoint_lsn(options.wal_segment_bytes);
+    let checkpoint = wal::offline::first_checkpoint_lsn(options.wal_segment_bytes);
     Ok(ControlFileData {
         system_identifier,
         pg_control_version: PG_CONTROL_VERSION,

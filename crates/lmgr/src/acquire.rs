@@ -131,7 +131,7 @@ fn give_back(tag: LockTag, mode: LockMode, of_session: bool) -> bool {
         GivenBack::NotOwned => false,
         GivenBack::StillHeld => true,
         GivenBack::Last(held) => {
-            release_many(vec![((tag, mode), held)]);
+            release_last(tag, mode, &held);
             true
         }
     }
@@ -142,36 +142,37 @@ pub fn holds(tag: LockTag, mode: LockMode) -> bool {
     local::is_held(tag, mode)
 }
 
-/// Gives locks back in shared memory: first those of the fast path, under one hold of its LWLock.
-pub(crate) fn release_many(locks: Vec<((LockTag, LockMode), Held)>) {
-    if locks.is_empty() {
-        return;
-    }
-    let me = shared::me();
-    let mut moved = Vec::new();
-    {
-        let mut fast = None;
-        for ((tag, mode), held) in &locks {
-            let (LockTag::Relation { db, rel }, Where::FastPath) = (*tag, held.at) else { continue };
-            let path = fast.get_or_insert_with(|| shared::fast_path(me).exclusive());
-            if !path.remove(db, rel, *mode) {
-                moved.push((*tag, *mode));
+/// Gives one lock back in shared memory.
+fn release_last(tag: LockTag, mode: LockMode, held: &Held) {
+    let (me, hash) = (shared::me(), tag.hash());
+    match (held.at, tag) {
+        (Where::FastPath, LockTag::Relation { db, rel }) => {
+            if !shared::fast_path(me).exclusive().remove(db, rel, mode) {
+                release_for(tag, hash, me, mode);
             }
         }
-    }
-    for (tag, mode) in moved {
-        release_for(tag, tag.hash(), me, mode);
-    }
-    for ((tag, mode), held) in locks {
-        let Where::Table(place) = held.at else { continue };
-        let hash = tag.hash();
-        {
+        (Where::FastPath, _) => release_for(tag, hash, me, mode),
+        (Where::Table(place), _) => {
             let mut shard = shared::partition(shared::partition_of(hash)).exclusive();
             shared::wake(&shard.release(place, mode));
         }
-        if held.strong {
-            fastpath::end_strong(hash);
-        }
+    }
+    if held.strong {
+        fastpath::end_strong(hash);
+    }
+}
+
+/// Gives locks back in shared memory: those of the fast path under one hold of its LWLock.
+pub(crate) fn release_many(mut locks: Vec<((LockTag, LockMode), Held)>) {
+    if locks.iter().any(|(_, held)| held.at == Where::FastPath) {
+        let mut path = shared::fast_path(shared::me()).exclusive();
+        locks.retain(|((tag, mode), held)| match (held.at, tag) {
+            (Where::FastPath, LockTag::Relation { db, rel }) => !path.remove(*db, *rel, *mode),
+            _ => true,
+        });
+    }
+    for ((tag, mode), held) in locks {
+        release_last(tag, mode, &held);
     }
 }
 
@@ -195,15 +196,28 @@ pub(crate) fn release_for(tag: LockTag, hash: u32, process: u32, mode: LockMode)
     }
 }
 
-/// Tells standbys: they must keep their sessions away from the relation until our transaction ends. `XLOG_STANDBY_LOCK`.
+/// `XLOG_STANDBY_LOCK`.
+const STANDBY_LOCK: u8 = 0x00;
+
+/// Tells standbys: they must keep their sessions away from the relation until our transaction ends.
 /// C: `LogAccessExclusiveLock`.
 fn log_access_exclusive(xid: Xid, db: Oid, rel: Oid) {
-    const XLOG_STANDBY_LOCK: u8 = 0x00;
-    let mut data = [0; 16];
-    for (bytes, word) in data.chunks_exact_mut(4).zip([1, xid.0, db.0, rel.0]) {
-        bytes.copy_from_slice(&word.to_le_bytes());
+    log_locks(&[(xid, db, rel)]);
+}
+
+/// Tells standbys of all relations that are locked exclusively now: part of the snapshot of running transactions,
+/// just before its record. Does nothing if there are none. C: the first half of `LogStandbySnapshot`.
+pub fn log_access_exclusive_locks() {
+    let locks = crate::status::access_exclusive_locks();
+    if !locks.is_empty() {
+        log_locks(&locks);
     }
-    let mut record = Record::new(RmgrId::Standby, XLOG_STANDBY_LOCK);
+}
+
+fn log_locks(locks: &[(Xid, Oid, Oid)]) {
+    let words = locks.iter().flat_map(|(xid, db, rel)| [xid.0, db.0, rel.0]);
+    let data: Vec<u8> = std::iter::once(locks.len() as u32).chain(words).flat_map(u32::to_le_bytes).collect();
+    let mut record = Record::new(RmgrId::Standby, STANDBY_LOCK);
     record.data(&data).mark_unimportant();
     record.insert();
 }

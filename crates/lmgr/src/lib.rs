@@ -47,7 +47,7 @@ mod tag;
 mod transaction;
 mod wait;
 
-pub use acquire::{Acquired, acquire, holds, release, release_session};
+pub use acquire::{Acquired, acquire, holds, log_access_exclusive_locks, release, release_session};
 pub use advisory::{AdvisoryKey, advisory_lock, advisory_unlock, advisory_unlock_all, try_advisory_lock};
 pub use fastpath::{vxid_lock_wait, vxid_still_running};
 pub use local::release_all_of_session;

@@ -36,7 +36,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(10);
 const LOOKS_PER_INQUIRY: u32 = 64;
 /// Looks in all. C: `PGSTAT_POLL_LOOP_COUNT`, 10 s.
 const LOOKS: u32 = 1000;
-/// The launcher looks at times only; an old file does. C: `AutovacuumingNaptime`-independent 1 s of PostgreSQL 14.
+/// The launcher looks at moments only, for which an older file does. C: `STATS_READ_DELAY`.
 const LAUNCHER_AGE_MICROS: i64 = 1_000_000;
 
 /// What a session read, as it was at one moment.

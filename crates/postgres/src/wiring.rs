@@ -8,11 +8,16 @@ use elog::Result;
 use postmaster::{ChildTable, Hooks, PostmasterConfig};
 use shmem::Reservation;
 use shmem::proc::Limits;
+use startup::rmgr::Rmgr;
+use wal::RmgrId;
 
 /// All that this program gives its postmaster.
 pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
     backend::prepare();
     pgstat::prepare()?;
+    register_redo();
+    autovacuum::set_hooks(backend::autovacuum::hooks());
+    wal::set_checkpoint_requester(checkpointer::request_for_wal_volume);
     let children = ChildTable::new()
         .with(BackendType::Logger, syslogger::syslogger_main)
         .with(BackendType::Startup, startup::startup_main)
@@ -20,6 +25,7 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
         .with(BackendType::BgWriter, bgwriter::bgwriter_main)
         .with(BackendType::WalWriter, walwriter::walwriter_main)
         .with(BackendType::AutovacLauncher, autovacuum::autovac_launcher_main)
+        .with(BackendType::AutovacWorker, autovacuum::autovac_worker_main)
         .with(BackendType::StatsCollector, pgstat::stats_collector_main)
         .with(BackendType::Backend, backend::backend_main);
     let hooks = Hooks {
@@ -37,18 +43,27 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
     Ok(config)
 }
 
+/// Who replays the records that lie above the startup process's own crate. C: rmgrlist.h.
+fn register_redo() {
+    let table = &startup::rmgr::TABLE;
+    table.register(RmgrId::Smgr, Rmgr::new(catalog::pending::redo));
+    table.register(RmgrId::RelMap, Rmgr::new(catalog::relmapper::redo));
+    table.register(RmgrId::Heap, Rmgr::new(heap::redo::heap_redo));
+    table.register(RmgrId::Heap2, Rmgr::new(heap::redo::heap2_redo));
+}
+
 /// Every crate's share of the segment. C: `CreateSharedMemoryAndSemaphores`.
 fn reserve(reservation: &mut Reservation, limits: Limits) {
     let procs = limits.max_procs() as usize;
     shmem::reserve(reservation, limits);
     activity::reserve(reservation, procs);
-    wal::control_file::reserve(reservation);
     wal::reserve(reservation);
-    storage::reserve(reservation, procs);
+    storage::reserve(reservation);
     transam::reserve(reservation, procs);
     sinval::reserve(reservation, procs);
     lmgr::reserve(reservation, procs, limits.max_backends() as usize);
     checkpointer::reserve(reservation, procs);
+    autovacuum::reserve(reservation);
 }
 
 /// pg_control must be readable, and decides some settings. C: `LocalProcessControlFile`.

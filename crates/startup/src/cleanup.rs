@@ -1,7 +1,7 @@
 //! Files that a crash leaves behind: temporary ones go, unlogged relations become empty, and what is in the
 //! directory gets to the disk before recovery relies on it.
 //!
-//! C counterpart: storage/file/reinit.c; `RemovePgTempFiles` and `SyncDataDirectory` of fd.c.
+//! C counterpart: storage/file/reinit.c; `RemovePgTempFiles` of fd.c.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -149,45 +149,16 @@ fn remove_logged(path: &Path) {
     }
 }
 
-/// After a crash nobody knows what of the directory is on disk; redo skips pages that look new enough, so
-/// they must be there after a second crash too. Failures are logged, not more: what matters fails again later.
-/// C: `SyncDataDirectory`.
-pub(crate) fn sync_data_directory(data_dir: &Path) {
-    if !guc::vars::FSYNC.get() {
-        return;
-    }
+/// After a crash nobody knows what of the data directory (the current one) is on disk; redo skips pages that look new
+/// enough, so they must be there after a second crash too. C: the call of `SyncDataDirectory`.
+///
+/// # Errors
+/// Those of `file`.
+pub(crate) fn sync_data_directory() -> Result<()> {
     let mut progress = Progress::begin();
-    if guc::vars::RECOVERY_INIT_SYNC_METHOD.get() == "syncfs" {
-        sync_file_system(data_dir);
-        return;
-    }
-    let mut directories = vec![data_dir.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for name in names_in(&directory) {
-            let path = directory.join(name);
-            progress.report("syncing data directory (fsync)", || format!("current path: {}", path.display()));
-            // As PostgreSQL, not through links, except pg_wal and the tablespaces.
-            let Ok(kind) = path.symlink_metadata() else { continue };
-            if kind.is_dir() || kind.is_symlink() && path.is_dir() {
-                directories.push(path);
-            } else if kind.is_file()
-                && let Err(e) = fs::File::open(&path).and_then(|file| file.sync_all())
-                && e.kind() != std::io::ErrorKind::NotFound
-            {
-                ereport!(Log, "could not fsync file \"{}\": {}", path.display(), elog::errno_text(&e));
-            }
-        }
-        if let Err(e) = common::file::fsync_dir(&directory) {
-            ereport!(Log, "{e}");
-        }
-    }
-}
-
-fn sync_file_system(data_dir: &Path) {
-    if let Err(e) = fs::File::open(data_dir).and_then(|dir| nix::unistd::syncfs(dir).map_err(Into::into)) {
-        let reason = elog::errno_text(&e);
-        ereport!(Log, "could not synchronize file system for file \"{}\": {reason}", data_dir.display());
-    }
+    file::sync_data_directory(&mut |path| {
+        progress.report("syncing data directory (fsync)", || format!("current path: {}", path.display()));
+    })
 }
 
 #[cfg(test)]
@@ -240,6 +211,5 @@ mod tests {
         assert!(names_in(&database.join("pgsql_tmp")).is_empty());
         reset_unlogged(dir.path(), Unlogged::Init).unwrap();
         assert_eq!(fs::read_to_string(database.join("2")).unwrap(), "empty");
-        sync_data_directory(dir.path());
     }
 }

@@ -97,7 +97,7 @@ fn start_cluster(checkpoint: &dyn Fn() -> Result<()>) -> Result<()> {
     begin::check_directories(data_dir)?;
     if begin::is_crash(control.state) {
         cleanup::remove_temporary_segments(data_dir);
-        cleanup::sync_data_directory(data_dir);
+        cleanup::sync_data_directory()?;
     }
     cleanup::remove_temporary_files(data_dir);
     begin::refuse_other_recoveries(data_dir)?;

@@ -174,6 +174,28 @@ fn a_record_without_its_end_is_overwritten(dir: &Path) {
     });
 }
 
+/// Without the segment of its checkpoint, with a damaged pg_control, or with files that ask for another recovery.
+fn damaged_clusters_do_not_start(dir: &Path) {
+    let segment = dir.join("pg_wal/000000010000000000000001");
+    let bytes = std::fs::read(&segment).unwrap();
+    std::fs::remove_file(&segment).unwrap();
+    let error = error_of(dir);
+    assert_eq!(error.severity, Severity::Panic);
+    assert_eq!(error.message, "could not locate a valid checkpoint record");
+    std::fs::write(&segment, &bytes).unwrap();
+
+    let path = dir.join("global/pg_control");
+    let control = std::fs::read(&path).unwrap();
+    let mut damaged = control.clone();
+    damaged[50] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let error = error_of(dir);
+    assert_eq!((error.severity, &*error.message), (Severity::Fatal, "incorrect checksum in control file"));
+    std::fs::write(&path, control).unwrap();
+    std::fs::write(dir.join("backup_label"), "").unwrap();
+    assert_eq!(error_of(dir).sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
+}
+
 #[test]
 fn starts_crashes_and_starts_again() {
     let home = tempfile::tempdir().unwrap();
@@ -242,24 +264,5 @@ fn starts_crashes_and_starts_again() {
 
     a_record_without_its_end_is_overwritten(dir);
 
-    // Without the segment of its checkpoint it does not start.
-    let segment = dir.join("pg_wal/000000010000000000000001");
-    let bytes = std::fs::read(&segment).unwrap();
-    std::fs::remove_file(&segment).unwrap();
-    let error = error_of(dir);
-    assert_eq!(error.severity, Severity::Panic);
-    assert_eq!(error.message, "could not locate a valid checkpoint record");
-    std::fs::write(&segment, &bytes).unwrap();
-
-    // Nor with a damaged pg_control.
-    let path = dir.join("global/pg_control");
-    let control = std::fs::read(&path).unwrap();
-    let mut damaged = control.clone();
-    damaged[50] ^= 1;
-    std::fs::write(&path, damaged).unwrap();
-    let error = error_of(dir);
-    assert_eq!((error.severity, &*error.message), (Severity::Fatal, "incorrect checksum in control file"));
-    std::fs::write(&path, control).unwrap();
-    std::fs::write(dir.join("backup_label"), "").unwrap();
-    assert_eq!(error_of(dir).sqlstate, SqlState::FEATURE_NOT_SUPPORTED);
+    damaged_clusters_do_not_start(dir);
 }

@@ -9,8 +9,8 @@ mod real {
     use super::{BlockTag, Lsn, Page, Record};
 
     #[inline]
-    pub(crate) fn flush(lsn: Lsn) {
-        wal::flush(lsn);
+    pub(crate) fn flush(lsn: Lsn) -> elog::Result<()> {
+        wal::try_flush(lsn)
     }
     #[inline]
     pub(crate) fn needs_flush(lsn: Lsn) -> bool {
@@ -60,8 +60,9 @@ pub(crate) mod fake {
         pub(crate) static HINT_IMAGES: RefCell<Vec<BlockTag>> = const { RefCell::new(Vec::new()) };
     }
 
-    pub(crate) fn flush(lsn: Lsn) {
+    pub(crate) fn flush(lsn: Lsn) -> elog::Result<()> {
         FLUSHED.set(FLUSHED.get().max(lsn.0));
+        Ok(())
     }
     pub(crate) fn needs_flush(lsn: Lsn) -> bool {
         lsn.0 > FLUSHED.get()

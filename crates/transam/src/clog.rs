@@ -4,7 +4,7 @@
 //! the bits first; the record's LSN is kept for each group of 32 ids, so that neither this page nor a hint bit
 //! in a table gets to disk before the record does.
 //!
-//! - **C1** The page of an id exists in memory or on disk before the id is given out ([`extend`]).
+//! - **C1** The page of an id exists in memory or on disk before the id is given out (`extend`).
 //! - **C2** Bits go from 0 to 3 or straight to 1 or 2, and from 3 to 1 or 2; never back.
 //! - **C3** The bits of all subtransactions turn 3 before the parent's turn 1; a reader who finds 3 asks the
 //!   parent. So a transaction and its subtransactions commit at one moment, though their bits lie on

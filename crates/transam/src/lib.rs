@@ -2,7 +2,7 @@
 //!
 //! Read in this order:
 //!
-//! - [`block`]: what a statement means for the transaction it runs in, a state machine without effects.
+//! - [`Transaction`]: what a statement means for the transaction it runs in, a state machine without effects.
 //! - `slru`: small caches of pages over files that only grow; what the logs below are stored in.
 //! - [`clog`]: two bits for each transaction id: in progress, committed, aborted, committed below a parent.
 //! - [`subtrans`]: the parent of each subtransaction's id.

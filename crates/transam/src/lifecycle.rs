@@ -16,7 +16,7 @@ use common::{BLCKSZ, FullXid, MultiXactId, Oid, Xid};
 use elog::Result;
 use shmem::Reservation;
 
-use crate::{clog, multixact, procarray, slru, subtrans, varsup};
+use crate::{clog, multixact, procarray, subtrans, varsup};
 
 /// What recovery starts with: from the checkpoint in pg_control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,13 +93,12 @@ pub fn reserve(r: &mut Reservation, procs: usize) {
     multixact::reserve(r, procs);
 }
 
-/// Before redo: counters and limits as the checkpoint has them. From now on, in this process, files of the logs that
-/// do not exist read as zeros. C: the part of `StartupXLOG` before redo.
+/// Before redo: counters and limits as the checkpoint has them. During redo (`storage::smgr::set_in_redo`) files of the
+/// logs that do not exist read as zeros. C: the part of `StartupXLOG` before redo.
 ///
 /// # Errors
 /// None so far.
 pub fn startup(state: &StartupState) -> Result<()> {
-    slru::set_in_redo(true);
     varsup::set_next_full(state.next_xid);
     varsup::redo_next_oid(state.next_oid, true);
     multixact::set_next(state.next_multi, state.next_multi_offset);
@@ -130,7 +129,7 @@ pub fn redo_checkpoint(state: &StartupState, shutdown: bool) {
     }
 }
 
-/// After redo: ready for transactions. `redone`: there was something to replay, or might have been.
+/// After redo, or after a clean start without one: ready for transactions.
 /// C: the part of `StartupXLOG` after redo: `StartupSUBTRANS`, `TrimCLOG`, `TrimMultiXact`.
 ///
 /// # Errors
@@ -142,9 +141,7 @@ pub fn trim() -> Result<()> {
     // Without prepared transactions, the oldest that could still run is the next.
     subtrans::startup(next.xid(), next.xid())?;
     clog::trim(next.xid())?;
-    multixact::trim()?;
-    slru::set_in_redo(false);
-    Ok(())
+    multixact::trim()
 }
 
 /// All that happened before the checkpoint's redo position gets to disk. C: the SLRU part of `CheckPointGuts`.

@@ -6,7 +6,7 @@
 //!
 //! - **A1** Entries move only under ProcArrayLock *and* XidGenLock, both exclusive; under either of them an
 //!   index stays what it is.
-//! - **A2** An id enters the array under XidGenLock ([`publish_xid`]) and leaves it under ProcArrayLock,
+//! - **A2** An id enters the array under XidGenLock (`publish_xid`) and leaves it under ProcArrayLock,
 //!   exclusive, together with the change of `latest_completed`. So to whoever holds ProcArrayLock, all of
 //!   an ended transaction's ids vanish at once.
 //! - **A3** `COMPLETIONS` counts up, under ProcArrayLock, with each id that leaves. While it stands still, a

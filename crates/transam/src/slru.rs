@@ -20,7 +20,6 @@
 
 mod io;
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use common::Lsn;
@@ -576,19 +575,10 @@ impl Slru {
     }
 }
 
-thread_local! {
-    /// Set in the startup process during redo: files that are gone read as zeros, since what recovery finds
-    /// there will be overwritten or removed. C: `InRecovery`.
-    static IN_REDO: Cell<bool> = const { Cell::new(false) };
-}
-
-/// This process replays WAL, or has stopped to. C: `InRecovery`.
-pub(crate) fn set_in_redo(redo: bool) {
-    IN_REDO.set(redo);
-}
-
+/// This process replays WAL: files that are gone read as zeros, since what recovery finds there will be overwritten or
+/// removed. C: `InRecovery`.
 pub(crate) fn in_redo() -> bool {
-    IN_REDO.get()
+    storage::smgr::in_redo()
 }
 
 #[cfg(test)]

@@ -72,7 +72,9 @@ impl World {
                 crate::testing_wal::start(self.dir.path());
                 crate::startup(&state).unwrap();
                 if redo {
+                    storage::smgr::set_in_redo(true);
                     replay(self.dir.path());
+                    storage::smgr::set_in_redo(false);
                 }
                 crate::trim().unwrap();
                 crate::procarray::add();

@@ -2,6 +2,7 @@
 //! One test, since a process has one segment of shared memory.
 
 #![allow(unsafe_code, reason = "forks, as the postmaster does")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../src/testing_wal.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "made for the crate's own tests")]
@@ -61,6 +62,7 @@ fn start(dir: &std::path::Path) -> Segment {
     for (path, bytes) in transam::bootstrap_files() {
         std::fs::write(path, bytes).unwrap();
     }
+    std::fs::write("pg_xact/0FFF", vec![0; 32 * 8192]).unwrap();
     let limits = Limits { max_connections: 12, autovacuum_max_workers: 1, max_wal_senders: 0 };
     let mut r = Reservation::new();
     shmem::reserve(&mut r, limits);

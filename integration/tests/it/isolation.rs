@@ -85,7 +85,7 @@ impl<'a> Play<'a> {
                 let answer = self.session(name).answer();
                 self.tell(&answer);
             }
-            '=' => self.sessions.clear(),
+            '=' => std::mem::take(&mut self.sessions).into_values().for_each(Wire::quit),
             _ => {}
         }
     }
@@ -107,9 +107,11 @@ impl<'a> Play<'a> {
                 line = line.replace(&format!("rocess {pid}"), &format!("rocess {name}"));
             }
             let line = self.numbers.replace_all(&line, "$1 N");
-            self.said.push_str("    ");
-            self.said.push_str(&line);
-            self.said.push('\n');
+            for line in line.split('\n') {
+                self.said.push_str("    ");
+                self.said.push_str(line);
+                self.said.push('\n');
+            }
         }
     }
 }

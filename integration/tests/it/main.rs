@@ -9,6 +9,7 @@ mod leaks; // hundreds of lives, and nothing left of them
 mod logging; // where the log goes, what its lines look like
 mod pg_ctl; // the tool people start and stop it with
 mod postmaster_killed; // the first reference document
+mod isolation; // two sessions and one row
 mod redo; // PostgreSQL recovers the same pages
 mod reload; // settings that change under way
 mod start_failures; // what a start that cannot be says

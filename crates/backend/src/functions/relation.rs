@@ -29,6 +29,17 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2509, "pg_get_expr", &[oid::PG_NODE_TREE, oid::OID, oid::BOOL], oid::TEXT, pg_get_expr).stable(),
     Builtin::scalar(1387, "pg_get_constraintdef", &[oid::OID], oid::TEXT, pg_get_constraintdef).stable(),
     Builtin::scalar(2508, "pg_get_constraintdef", &[oid::OID, oid::BOOL], oid::TEXT, pg_get_constraintdef).stable(),
+    Builtin::scalar(6174, "pg_get_statisticsobjdef_columns", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(3415, "pg_get_statisticsobjdef", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(3352, "pg_get_partkeydef", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(1643, "pg_get_indexdef", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(2507, "pg_get_indexdef", &[oid::OID, oid::INT4, oid::BOOL], oid::TEXT, nothing).stable(),
+    Builtin::scalar(1573, "pg_get_ruledef", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(2504, "pg_get_ruledef", &[oid::OID, oid::BOOL], oid::TEXT, nothing).stable(),
+    Builtin::scalar(1662, "pg_get_triggerdef", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(2730, "pg_get_triggerdef", &[oid::OID, oid::BOOL], oid::TEXT, nothing).stable(),
+    Builtin::scalar(1641, "pg_get_viewdef", &[oid::OID], oid::TEXT, nothing).stable(),
+    Builtin::scalar(2506, "pg_get_viewdef", &[oid::OID, oid::BOOL], oid::TEXT, nothing).stable(),
     Builtin::scalar(1215, "obj_description", &[oid::OID, oid::NAME], oid::TEXT, nothing).stable(),
     Builtin::scalar(1348, "obj_description", &[oid::OID], oid::TEXT, nothing).stable(),
     Builtin::scalar(1216, "col_description", &[oid::OID, oid::INT4], oid::TEXT, nothing).stable(),
@@ -52,7 +63,7 @@ fn always(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::Bool(true))
 }
 
-/// Comments: there is no COMMENT yet.
+/// Comments, and definitions of what cannot be made yet: indexes, rules, triggers, views, statistics.
 fn nothing(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::Null)
 }

@@ -187,7 +187,7 @@ impl Analyzer<'_> {
             return Ok(index);
         }
         // INSERT does not even look for these.
-        if heap::system_attribute(name).is_some() && !self.scopes.last().is_some_and(|s| s.input_width == 0) {
+        if heap::system_attribute(name).is_some() && self.scopes.last().is_none_or(|s| s.input_width != 0) {
             let message = format!("cannot assign to system column \"{name}\"");
             return Err(self.error(SqlState::FEATURE_NOT_SUPPORTED, loc, message));
         }

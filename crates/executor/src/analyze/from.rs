@@ -370,6 +370,7 @@ impl Analyzer<'_> {
             left_slots: left.slots,
             right_slots: right.slots,
             lateral,
+            right_needed: Vec::new(),
             hash: Vec::new(),
         };
         let nullable: &[Range<usize>] = match kind {

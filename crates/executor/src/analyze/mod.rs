@@ -218,7 +218,11 @@ impl<'a> Analyzer<'a> {
         if let Some(found) = self.env.lookup(schema_name, name) {
             return Ok(Relation::Virtual(found));
         }
-        let Some(table) = self.env.table(schema_name, name, mode).map_err(|e| self.at(e, relation.loc))?
+        let Some(table) = self.env.table(schema_name, name, mode).map_err(|e| match e.sqlstate {
+            // C: `pcb_error_callback` makes the same exception.
+            SqlState::QUERY_CANCELED => e,
+            _ => self.at(e, relation.loc),
+        })?
         else {
             let shown = schema.map_or_else(|| name.clone(), |schema| format!("{schema}.{name}"));
             let message = format!("relation \"{shown}\" does not exist");

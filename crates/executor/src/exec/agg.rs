@@ -9,6 +9,7 @@ use types::{Datum, oid};
 
 use super::rowset::{RowSet, sort_rows};
 use super::{Cx, Row};
+use crate::expr::{Expr, Node};
 use crate::query::{Aggregate, AggregateCall, SortKey};
 
 /// All groups of a query.
@@ -42,7 +43,7 @@ impl AggregateState {
     }
 
     pub(super) fn begin(&mut self, aggregate: &Aggregate) {
-        let key = |(column, (expr, _)): (usize, &(crate::expr::Expr, usize))| SortKey {
+        let key = |(column, (expr, _)): (usize, &(Expr, usize))| SortKey {
             column,
             descending: false,
             nulls_first: false,
@@ -119,11 +120,17 @@ impl Run {
         {
             return Ok(());
         }
+        let plain = call.order.is_empty() && call.distinct.is_none();
+        if plain && let [Expr { node: Node::Var { depth, slot }, .. }] = call.args.as_slice() {
+            // A column goes to the aggregate straight from the frame.
+            let value = std::slice::from_ref(&cx.shared.frames[*depth][*slot]);
+            return self.transition(call, value, cx.session);
+        }
         args.clear();
         for arg in call.args.iter().chain(call.order.iter().map(|(expr, _)| expr)) {
             args.push(cx.eval(arg)?);
         }
-        if call.order.is_empty() && call.distinct.is_none() {
+        if plain {
             return self.transition(call, args, cx.session);
         }
         self.kept.push(std::mem::take(args));

@@ -27,7 +27,7 @@ pub(super) struct HashJoinState {
     left: FromState,
     right: FromState,
     built: bool,
-    /// The right side's rows, as their slots, each with its keys.
+    /// The right side's rows, as the slots that are needed of them, each with its keys.
     rows: Vec<(Row, Row)>,
     /// By hash, the first row that has it, plus one; from there on `chain` leads to the others.
     heads: HashMap<u64, u32>,
@@ -94,7 +94,7 @@ impl HashJoinState {
                 keys.push(key_value(&key.right, key.ty, cx)?);
             }
             hashes.push(hash_of(&join, &keys));
-            self.rows.push((cx.slots(self.depth, join.right_slots.clone()), keys));
+            self.rows.push((cx.slots(self.depth, &join.right_needed), keys));
         }
         // From the last row on, so that chains lead through the rows in their order.
         self.chain = vec![0; hashes.len()];
@@ -193,7 +193,7 @@ impl HashJoinState {
     }
 
     fn bring(&self, index: usize, join: &Join, cx: &mut Cx<'_>) {
-        cx.set_row(self.depth, join.right_slots.start, self.rows[index].0.iter().cloned());
+        cx.restore_slots(self.depth, &join.right_needed, &self.rows[index].0);
     }
 
     /// NULLs for a side without a partner.

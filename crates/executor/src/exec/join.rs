@@ -39,7 +39,7 @@ enum Phase {
 /// depend on the left row.
 struct Inner {
     state: FromState,
-    slots: Range<usize>,
+    join: Rc<Join>,
     lateral: bool,
     kept: Vec<Row>,
     complete: bool,
@@ -51,13 +51,12 @@ impl Inner {
     fn next(&mut self, depth: usize, cx: &mut Cx<'_>) -> Result<Option<usize>> {
         let index = self.at;
         if let Some(row) = self.kept.get(index) {
-            let row = row.clone();
-            cx.set_row(depth, self.slots.start, row);
+            cx.restore_slots(depth, &self.join.right_needed, row);
         } else if self.complete || !self.state.next(cx)? {
             self.complete = !self.lateral;
             return Ok(None);
         } else if !self.lateral {
-            self.kept.push(cx.slots(depth, self.slots.clone()));
+            self.kept.push(cx.slots(depth, &self.join.right_needed));
         }
         self.at += 1;
         Ok(Some(index))
@@ -75,7 +74,7 @@ impl JoinState {
     pub(super) fn new(join: &Rc<Join>, depth: usize) -> JoinState {
         let right = Inner {
             state: FromState::new(&join.right, depth),
-            slots: join.right_slots.clone(),
+            join: join.clone(),
             lateral: join.lateral,
             kept: Vec::new(),
             complete: false,

@@ -62,7 +62,7 @@ pub(crate) struct PlanData {
     pub(crate) modifies: bool,
 }
 
-/// Makes a plan. Nothing is weighed yet: see [`crate::optimize`]. C: `pg_plan_query`.
+/// Makes a plan. Nothing is weighed yet: see `optimize.rs`. C: `pg_plan_query`.
 pub fn plan(mut analyzed: Analyzed) -> Plan {
     optimize::prepare(&mut analyzed);
     let Analyzed { query, ctes, subplans, param_types, tables, command, modifies } = analyzed;
@@ -91,8 +91,8 @@ impl Plan {
         self.0.modifies
     }
 
-    /// Takes the locks that a run needs, and tells whether the plan is still right. Needed before each run in another
-    /// transaction than the one it was made in: false means to analyze the statement anew.
+    /// Takes the locks that a run needs, and tells whether the plan is still right. Needed before each run of a plan that
+    /// was kept since an earlier command: false means to analyze the statement anew.
     /// C: `AcquireExecutorLocks`, `RevalidateCachedQuery`.
     ///
     /// # Errors
@@ -284,7 +284,17 @@ impl Cx<'_> {
         }
     }
 
-    fn slots(&self, depth: usize, slots: std::ops::Range<usize>) -> Vec<Datum> {
-        self.shared.frames.get(depth).and_then(|frame| frame.get(slots)).map_or_else(Vec::new, <[_]>::to_vec)
+    /// The values of some slots.
+    fn slots(&self, depth: usize, slots: &[usize]) -> Row {
+        let frame = &self.shared.frames[depth];
+        slots.iter().map(|slot| frame[*slot].clone()).collect()
+    }
+
+    /// Brings back what [`Cx::slots`] has taken.
+    fn restore_slots(&mut self, depth: usize, slots: &[usize], values: &[Datum]) {
+        let frame = &mut self.shared.frames[depth];
+        for (slot, value) in slots.iter().zip(values) {
+            frame[*slot] = value.clone();
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::freeze;
 use crate::header::{HEADER_SIZE, Header, HeaderMut, infomask, infomask2, max_align};
 use crate::page_ops;
 use crate::records::{
-    self, FreezePlan, MultiInsert, MultiInsertTuple, Prune, ShortHeader, Update, XmaxChange, bad_record, flag,
-    op,
+    self, FreezePlan, MultiInsert, MultiInsertTuple, Prune, ShortHeader, Update, XmaxChange, bad_record,
+    flag, op,
 };
 
 thread_local! {
@@ -66,7 +66,9 @@ fn put_row(
         h.set_infomask(short.infomask);
         h.set_hoff(short.hoff);
         h.set_cmin(0);
-        page.add_item(item, Some(tid.offset), true, true).map(drop).ok_or_else(|| panic("failed to add tuple"))
+        page.add_item(item, Some(tid.offset), true, true)
+            .map(drop)
+            .ok_or_else(|| panic("failed to add tuple"))
     })
 }
 

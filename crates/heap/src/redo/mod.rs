@@ -14,7 +14,9 @@ use storage::redo::{RedoAction, RedoMode, init_for_redo, read_for_redo, read_for
 use storage::{Critical, PageWrite, freespace};
 use wal::DecodedRecord;
 
-use crate::records::{self, FreezePage, MultiInsert, Prune, Update, Visible, XmaxChange, bad_record, flag, op, op2};
+use crate::records::{
+    self, FreezePage, MultiInsert, Prune, Update, Visible, XmaxChange, bad_record, flag, op, op2,
+};
 use crate::vm;
 
 /// Pages with less room than this are brought to the free space map's notice.

@@ -76,7 +76,6 @@ pub(crate) fn compute(table: &Table, params: &VacuumParams) -> Limits {
     let aggressive = params.relfrozenxid.precedes_or_equals(back(next_xid, table_age))
         || params.relminmxid == multi_limit
         || params.relminmxid.precedes(multi_limit);
-    let cutoffs =
-        Cutoffs { relfrozenxid: params.relfrozenxid, relminmxid: params.relminmxid, xid, multi };
+    let cutoffs = Cutoffs { relfrozenxid: params.relfrozenxid, relminmxid: params.relminmxid, xid, multi };
     Limits { oldest_xmin, oldest_multi, cutoffs, aggressive }
 }

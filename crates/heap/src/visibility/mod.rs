@@ -44,19 +44,13 @@ impl Hints for NoHints {
 }
 
 /// Whether a row of a page is visible to a snapshot of any kind. C: `HeapTupleSatisfiesVisibility`.
-pub(crate) fn satisfies(
-    header: Header<'_>,
-    snapshot: &Snapshot,
-    hints: &mut impl Hints,
-) -> Result<bool> {
+pub(crate) fn satisfies(header: Header<'_>, snapshot: &Snapshot, hints: &mut impl Hints) -> Result<bool> {
     match snapshot.kind() {
         SnapshotKind::Mvcc => satisfies_mvcc(header, &SnapshotView::new(snapshot), &Real, hints),
         SnapshotKind::Any => Ok(true),
         SnapshotKind::SelfVisible => dirty::satisfies_self(header, &Real, hints),
         SnapshotKind::Dirty => Ok(dirty::satisfies_dirty(header, &Real, hints)?.is_some()),
-        SnapshotKind::NonVacuumable => {
-            Ok(satisfies_vacuum(header, &Real, hints)?.0 != VacuumState::Dead)
-        }
+        SnapshotKind::NonVacuumable => Ok(satisfies_vacuum(header, &Real, hints)?.0 != VacuumState::Dead),
     }
 }
 

@@ -57,9 +57,7 @@ pub(crate) fn satisfies_vacuum(
     if infomask::is_locked_only(mask) {
         if mask & infomask::XMAX_COMMITTED == 0 {
             let running = match is_multi {
-                true => {
-                    !infomask::is_locked_upgraded(mask) && xids.multi_running(h.multi_xmax(), true)?
-                }
+                true => !infomask::is_locked_upgraded(mask) && xids.multi_running(h.multi_xmax(), true)?,
                 false => xids.in_progress(h.raw_xmax()),
             };
             if !running {
@@ -87,10 +85,7 @@ pub(crate) fn satisfies_vacuum(
 
 fn own_insert(h: Header<'_>, xids: &impl Xids) -> Result<VacuumState> {
     let mask = h.infomask();
-    if mask & infomask::XMAX_INVALID != 0
-        || infomask::is_locked_only(mask)
-        || is_only_locked(h, xids)?
-    {
+    if mask & infomask::XMAX_INVALID != 0 || infomask::is_locked_only(mask) || is_only_locked(h, xids)? {
         return Ok(VacuumState::InsertInProgress);
     }
     let xmax = if mask & infomask::XMAX_IS_MULTI != 0 { update_xid(h, xids)? } else { h.raw_xmax() };
@@ -116,9 +111,7 @@ fn multi(h: Header<'_>, xids: &impl Xids, hints: &mut impl Hints) -> Result<(Vac
 /// No update or delete hides behind the xmax, or it was rolled back. C: `HeapTupleHeaderIsOnlyLocked`.
 pub(crate) fn is_only_locked(h: Header<'_>, xids: &impl Xids) -> Result<bool> {
     let mask = h.infomask();
-    if mask & infomask::XMAX_INVALID != 0
-        || mask & infomask::XMAX_LOCK_ONLY != 0
-        || !h.raw_xmax().is_valid()
+    if mask & infomask::XMAX_INVALID != 0 || mask & infomask::XMAX_LOCK_ONLY != 0 || !h.raw_xmax().is_valid()
     {
         return Ok(true);
     }

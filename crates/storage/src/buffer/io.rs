@@ -126,7 +126,7 @@ thread_local! {
 /// else just did. C: `FlushBuffer`.
 ///
 /// # Errors
-/// `could not write block`.
+/// `could not write block`; an LSN beyond the end of WAL, as a damaged page may have it.
 pub(crate) fn flush(buffer: u32) -> Result<()> {
     let Some(io) = Io::start(buffer, Purpose::Write) else { return Ok(()) };
     let desc = desc::desc(buffer);
@@ -139,7 +139,7 @@ pub(crate) fn flush(buffer: u32) -> Result<()> {
     let state = state & !bm::JUST_DIRTIED;
     desc.unlock(state);
     if state & bm::PERMANENT != 0 {
-        walio::flush(lsn); // W1
+        walio::flush(lsn)?; // W1
     }
     let began = guc::vars::TRACK_IO_TIMING.get().then(Instant::now);
     write_page(&tag, page).map_err(|e| {

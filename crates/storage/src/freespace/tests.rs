@@ -125,3 +125,49 @@ proptest! {
         prop_assert_eq!(page.bytes().len(), BLCKSZ);
     }
 }
+
+/// The maps that the real server has made: each page is the tree that we would build of its leaves, and each slot of
+/// an upper page is the maximum of the page that we think is below it.
+#[test]
+fn maps_of_the_real_server() {
+    let initdb = std::path::Path::new("/usr/lib/postgresql/15/bin/initdb");
+    if !initdb.exists() {
+        println!("SKIPPED: no PostgreSQL 15 here");
+        return;
+    }
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let data = dir.path().join("data");
+    let as_root = std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0);
+    let mut command = std::process::Command::new(if as_root { "setpriv".as_ref() } else { initdb });
+    if as_root {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(initdb);
+    }
+    let made = command.args(["-N", "-A", "trust", "-U", "postgres", "-D"]).arg(&data).output();
+    if !made.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED: initdb does not run here: {made:?}");
+        return;
+    }
+    let mut maps = 0;
+    for entry in std::fs::read_dir(data.join("base/1")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_string_lossy().ends_with("_fsm") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let pages: Vec<_> =
+            bytes.chunks_exact(BLCKSZ).map(|page| Page::copy_of(page.try_into().unwrap())).collect();
+        for page in pages.iter().filter(|page| !page.is_new()) {
+            let mut rebuilt = page.clone();
+            tree::rebuild(&mut rebuilt);
+            assert!(rebuilt.bytes() == page.bytes(), "{path:?}");
+        }
+        let at = |address: Address| &pages[address.physical() as usize];
+        let (root, middle) = (Address::ROOT, Address::ROOT.child(0));
+        assert_eq!(tree::get(at(root), 0), tree::maximum(at(middle)), "{path:?}");
+        assert_eq!(tree::get(at(middle), 0), tree::maximum(at(middle.child(0))), "{path:?}");
+        maps += 1;
+    }
+    assert!(maps > 10, "only {maps} maps");
+}

@@ -53,9 +53,7 @@ static QUEUE: ShmVar<LwLock<Queue>> = ShmVar::new("Checkpointer Data");
 static ENTRIES: ShmSlice<Entry> = ShmSlice::new("Checkpointer Requests");
 
 pub(super) fn reserve(r: &mut Reservation, capacity: usize) {
-    r.var(&QUEUE, || {
-        LwLock::new(tranche::CHECKPOINTER_COMM, Queue { len: 0, backend_syncs: 0 })
-    });
+    r.var(&QUEUE, || LwLock::new(tranche::CHECKPOINTER_COMM, Queue { len: 0, backend_syncs: 0 }));
     r.var(&COUNTERS, || Counters { generation: AtomicU64::new(1), backend_writes: AtomicU32::new(0) });
     r.slice(&ENTRIES, capacity.max(16), |_| Entry {
         request: AtomicU32::new(0),

@@ -184,6 +184,13 @@ pub fn child(body: impl FnOnce()) -> i32 {
     pid
 }
 
+/// This process's standard error goes to a new file.
+pub fn log_to(path: &Path) {
+    let file = std::fs::File::create(path).unwrap();
+    // SAFETY: two open descriptors.
+    assert!(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&file), 2) } == 2);
+}
+
 /// SIGKILL to a child.
 pub fn kill(pid: i32) {
     // SAFETY: no memory arguments; our own child, not reaped yet.
