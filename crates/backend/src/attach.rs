@@ -6,8 +6,7 @@
 //! `InitPostgres`.
 
 use miscinit::exit;
-use transam::xact::{self, Participant, Phase};
-use transam::{procarray, snapshot};
+use transam::{procarray, snapshot, xact};
 
 use crate::identity;
 
@@ -21,15 +20,8 @@ pub(crate) fn attach() {
     lmgr::attach();
     catalog::init();
     heap::combocid::register();
-    activity::table_stats::set_nest_level_source(xact::nest_level);
     catalog::namespace::set_current_role_source(|| identity::get().current_user.oid);
-    xact::register(Participant {
-        at_commit: Some(|| pgstat::at_xact_end(true)),
-        at_abort: Some(|| pgstat::at_xact_end(false)),
-        at_sub_commit: Some(|level| pgstat::at_subxact_end(level, true)),
-        at_sub_abort: Some(|level| pgstat::at_subxact_end(level, false)),
-        ..Participant::new("statistics", Phase::Statistics)
-    });
+    pgstat::register();
     // Whatever way the session ends: what it has not committed is undone while it can still say so.
     exit::on_shmem_exit(|_| {
         snapshot::invalidate_catalog_snapshot();

@@ -100,6 +100,7 @@ fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
     become_session(&role, &database, port);
     follow_database(&database)?;
     apply_settings(&parameters, &role)?;
+    pgstat::report_connect();
     greet(start, port);
     Ok(true)
 }

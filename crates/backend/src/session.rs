@@ -20,6 +20,7 @@ use libpq::message::{FrontendMessage, is_extended_query, reply, report};
 use libpq::{Incoming, Port};
 use miscinit::interrupt::{self, Pending};
 use miscinit::{exit, farewell, ps_status, timeout};
+use pgstat::SessionEnd;
 use shmem::pmsignal::QuitSignalReason;
 use transam::Status;
 
@@ -172,7 +173,7 @@ impl Session {
         self.disarm_statement_timer();
         let (state, title, status) = match self.transaction.status() {
             Status::Idle => {
-                self.transaction.report_statistics(false);
+                pgstat::report_stat(crate::identity::get().database, false);
                 (State::Idle, "idle", TransactionStatus::Idle)
             }
             Status::InBlock => (State::IdleInTransaction, "idle in transaction", TransactionStatus::InBlock),
@@ -307,7 +308,8 @@ impl Session {
     /// Ends the session.
     fn leave(&mut self, code: i32) -> ! {
         self.transaction.fail();
-        self.transaction.report_statistics(true);
+        pgstat::report_disconnect(if code == 0 { SessionEnd::Normal } else { SessionEnd::Fatal });
+        pgstat::report_stat(crate::identity::get().database, true);
         if guc::vars::LOG_DISCONNECTIONS.get() {
             self.log_disconnection();
         }

@@ -22,16 +22,7 @@ pub(crate) struct SessionTransaction {
     pub(crate) start: i64,
     /// When the client's last message arrived.
     pub(crate) statement_start: i64,
-    /// Ended since the collector was told.
-    commits: u32,
-    rollbacks: u32,
-    /// When it was told, microseconds since 2000-01-01.
-    reported: i64,
 }
-
-/// A session that does many small transactions tells the collector of them together. C:
-/// `PGSTAT_STAT_INTERVAL`.
-const REPORT_INTERVAL_MICROS: i64 = 500_000;
 
 impl SessionTransaction {
     pub(crate) fn new(objects: Rc<Objects>) -> SessionTransaction {
@@ -163,7 +154,7 @@ impl SessionTransaction {
                 return Err(error);
             }
             guc::at_xact_commit();
-            self.ended(true);
+            self.ended();
         }
         identity::follow_settings();
         Ok(())
@@ -181,7 +172,7 @@ impl SessionTransaction {
             self.objects.at_abort();
             xact::abort_transaction();
             guc::at_xact_abort();
-            self.ended(false);
+            self.ended();
         }
         identity::follow_settings();
     }
@@ -197,24 +188,9 @@ impl SessionTransaction {
         Ok(())
     }
 
-    fn ended(&mut self, committed: bool) {
-        self.commits += u32::from(committed);
-        self.rollbacks += u32::from(!committed);
+    fn ended(&mut self) {
         activity::report_transaction_start(0);
         elog::session::update(|session| session.vxid = session.vxid.map(|(backend, _)| (backend, 0)));
-    }
-
-    /// Tells the collector what ended since the last time: when the session gets idle, but not each time,
-    /// and at its end in any case.
-    pub(crate) fn report_statistics(&mut self, at_end: bool) {
-        let nothing = self.commits == 0 && self.rollbacks == 0;
-        if nothing || !at_end && self.statement_start - self.reported < REPORT_INTERVAL_MICROS {
-            return;
-        }
-        self.reported = self.statement_start;
-        let (commits, rollbacks) = (std::mem::take(&mut self.commits), std::mem::take(&mut self.rollbacks));
-        let database = identity::get().database;
-        pgstat::send(&pgstat::Message::Transactions { database, commits, rollbacks });
     }
 }
 

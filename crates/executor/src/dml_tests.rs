@@ -691,3 +691,13 @@ fn plans_over_tables() {
         "HashAggregate\n  Group Key: b\n  ->  Seq Scan on t",
     );
 }
+
+#[test]
+fn a_scan_costs_what_postgresql_says() {
+    let db = Db::new();
+    let sql = "insert into u select * from u";
+    let raw = parser::parse(sql).unwrap().remove(0);
+    let plan = plan(analyze(&raw, sql, ParamTypes::Fixed(&[]), &db).unwrap());
+    let lines = explain(&plan, ExplainOptions { analyze: false, costs: true });
+    assert_eq!(lines[1], "  ->  Seq Scan on u  (cost=0.00..30.40 rows=2040 width=12)");
+}

@@ -12,6 +12,7 @@ use parser::char_position;
 use crate::exec::{Plan, PlanData};
 use crate::query::{
     Action, Body, ChangeSource, From, InsertValue, Join, Modify, Query, Select, SetOperation, SortKey,
+    TableScan,
 };
 use deparse::Names;
 
@@ -20,7 +21,7 @@ use deparse::Names;
 pub struct ExplainOptions {
     /// Run the statement too.
     pub analyze: bool,
-    /// Print the estimates, which are all zero.
+    /// Print the estimates, which are rough.
     pub costs: bool,
 }
 
@@ -88,13 +89,40 @@ struct Step {
     title: String,
     notes: Vec<String>,
     children: Vec<Step>,
+    /// What a scan of a table is expected to be.
+    scan: Option<Estimate>,
     /// Heads the step: `CTE x`, `SubPlan 1`.
     label: Option<String>,
 }
 
 impl Step {
     fn new(title: impl Into<String>, children: Vec<Step>) -> Step {
-        Step { title: title.into(), notes: Vec::new(), children, label: None }
+        Step { title: title.into(), notes: Vec::new(), children, scan: None, label: None }
+    }
+
+    /// Rough numbers: those of a table's scan are PostgreSQL's, other steps add what their rows cost.
+    fn estimate(&self) -> Estimate {
+        if let Some(scan) = self.scan {
+            return scan;
+        }
+        let below: Vec<Estimate> = self.children.iter().map(Step::estimate).collect();
+        let mut all = Estimate { startup: 0.0, total: 0.0, rows: 1.0, width: 0 };
+        for child in &below {
+            all.startup = all.startup.max(child.startup);
+            all.total += child.total;
+            all.rows = all.rows.max(child.rows);
+            all.width += child.width;
+        }
+        match self.title.split(' ').next().unwrap_or_default() {
+            "Insert" | "Update" | "Delete" => Estimate { rows: 0.0, width: 0, ..all },
+            "Aggregate" => {
+                let total = all.total + all.rows * cost::OPERATOR;
+                Estimate { startup: total, total: total + cost::TUPLE, rows: 1.0, width: 8 }
+            }
+            "Sort" | "HashAggregate" | "Hash" => Estimate { startup: all.total, ..all },
+            "Limit" => all,
+            _ => Estimate { total: all.total + all.rows * cost::TUPLE, ..all },
+        }
     }
 
     fn note(mut self, what: &str, shown: Option<String>) -> Step {
@@ -127,7 +155,7 @@ pub fn explain(plan: &Plan, options: ExplainOptions) -> Vec<String> {
 /// Indentation counts in pairs of blanks, as in C. C: `ExplainNode`.
 fn print(step: &Step, mut indent: usize, options: ExplainOptions, lines: &mut Vec<String>) {
     let blanks = |indent: usize| "  ".repeat(indent);
-    let costs = if options.costs { "  (cost=0.00..0.00 rows=0 width=0)" } else { "" };
+    let costs = if options.costs { step.estimate().to_string() } else { String::new() };
     if let Some(label) = &step.label {
         lines.push(format!("{}{label}", blanks(indent)));
         indent += 1;
@@ -286,7 +314,8 @@ impl Explainer<'_> {
             From::Table(scan) => {
                 let kind = if scan.tids.is_some() { "Tid Scan" } else { "Seq Scan" };
                 let tids = scan.tids.iter().flatten().map(|tid| format!("(ctid = {})", self.names.expr(tid)));
-                Step::new(on(kind, &scan.table.name, &scan.alias), Vec::new())
+                let title = on(kind, &scan.table.name, &scan.alias);
+                Step { scan: Some(Estimate::of_scan(scan)), ..Step::new(title, Vec::new()) }
                     .note("TID Cond", tids.reduce(|a, b| format!("{a} OR {b}")))
                     .note("Filter", scan.filter.as_ref().map(|f| self.names.expr(f)))
             }
@@ -334,6 +363,63 @@ impl Explainer<'_> {
         Step::new(format!("Hash{kind} Join"), vec![left, Step::new("Hash", vec![right])])
             .note("Hash Cond", Some(conditions))
             .note("Join Filter", filter)
+    }
+}
+
+/// Settings of the planner at their defaults. C: `seq_page_cost` and so on.
+mod cost {
+    pub(super) const PAGE: f64 = 1.0;
+    pub(super) const TUPLE: f64 = 0.01;
+    pub(super) const OPERATOR: f64 = 0.0025;
+}
+
+/// Pages that a table which was never vacuumed is taken to have at least.
+const UNKNOWN_PAGES: f64 = 10.0;
+/// Header and item pointer of a row.
+const ROW_OVERHEAD: usize = 24 + 4;
+/// What a page has for rows.
+const PAGE_BYTES: f64 = 8192.0 - 24.0;
+/// Width of a value of a type without a fixed one.
+const UNKNOWN_WIDTH: usize = 32;
+
+/// What a step is expected to cost and to bring.
+#[derive(Clone, Copy)]
+struct Estimate {
+    startup: f64,
+    total: f64,
+    rows: f64,
+    width: usize,
+}
+
+impl std::fmt::Display for Estimate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Estimate { startup, total, rows, width } = self;
+        write!(f, "  (cost={startup:.2}..{total:.2} rows={rows:.0} width={width})")
+    }
+}
+
+impl Estimate {
+    /// C: `estimate_rel_size`, `cost_seqscan`, `get_typavgwidth`.
+    fn of_scan(scan: &TableScan) -> Estimate {
+        let table = &scan.table;
+        let attrs = table.desc.attrs.iter().filter(|a| !a.is_dropped);
+        let width: usize = attrs.map(|a| if a.len > 0 { a.len as usize } else { UNKNOWN_WIDTH }).sum();
+        let mut pages = f64::from(table.pages);
+        let mut rows = table.tuples;
+        if rows < 0.0 {
+            pages = pages.max(UNKNOWN_PAGES);
+            rows = pages * (PAGE_BYTES / (width + ROW_OVERHEAD) as f64).floor();
+        }
+        let mut total = pages * cost::PAGE + rows * cost::TUPLE;
+        if scan.filter.is_some() {
+            total += rows * cost::OPERATOR;
+            // As for an inequality about which nothing is known.
+            rows /= 3.0;
+        }
+        if scan.tids.is_some() {
+            (total, rows) = (4.0 + cost::TUPLE, 1.0);
+        }
+        Estimate { startup: 0.0, total, rows, width }
     }
 }
 

@@ -166,7 +166,7 @@ fn locks_are_in_the_row_and_survive_weaker_ones() {
 }
 
 /// Every page of a fork, read through the pool.
-fn pages(rel: u32, fork: ForkNumber) -> Vec<Box<Page>> {
+pub(crate) fn pages(rel: u32, fork: ForkNumber) -> Vec<Box<Page>> {
     let blocks: BlockNumber = storage::smgr::nblocks(node(rel), fork).unwrap();
     (0..blocks)
         .map(|block| {
@@ -191,8 +191,10 @@ fn masked(mut page: Box<Page>) -> Box<Page> {
         if !page.item_id(offset).is_normal() {
             continue;
         }
+        // Behind a row there may be remains of an older one, hints included.
+        let end = page.item_id(offset).offset() + page.item_id(offset).len();
+        page.bytes_mut()[end..header::max_align(end)].fill(0);
         let mut h = HeaderMut(page.item_mut(offset));
-        // Aligned to eight: what follows a row is not part of it.
         h.set_raw_cid(0);
         h.clear(infomask::COMBOCID);
         if !h.read().xmin_frozen() {
@@ -204,7 +206,7 @@ fn masked(mut page: Box<Page>) -> Box<Page> {
 }
 
 #[track_caller]
-fn assert_same(live: &[Box<Page>], replayed: &[Box<Page>]) {
+pub(crate) fn assert_same(live: &[Box<Page>], replayed: &[Box<Page>]) {
     for (block, (live, replayed)) in live.iter().zip(replayed).enumerate() {
         let (live, replayed) = (masked(Page::copy_of(live.bytes())), masked(Page::copy_of(replayed.bytes())));
         let differ = live.bytes().iter().zip(replayed.bytes()).position(|(a, b)| a != b);

@@ -267,6 +267,26 @@ fn tools_of_postgresql_read_it() {
     }
 }
 
+/// It recovers, checkpoints and stops. Nobody can connect, as it needs indexes on catalogs; the processes that would are off.
+#[test]
+fn the_real_server_starts_and_stops_on_it() {
+    let pg_ctl = Path::new(REAL_BIN).join("pg_ctl");
+    if !pg_ctl.exists() {
+        eprintln!("SKIPPED: {} is not installed", pg_ctl.display());
+        return;
+    }
+    let scratch = Scratch::new("start");
+    let output = scratch.ours(&["-N", "-k", "-A", "trust", "-D", "data"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let settings = "-c listen_addresses= -c unix_socket_directories=. -c autovacuum=off -c max_logical_replication_workers=0";
+    let output = scratch.run(&pg_ctl, &["-D", "data", "-l", "log", "-w", "-o", settings, "start"]);
+    let stopped = scratch.run(&pg_ctl, &["-D", "data", "-w", "-m", "fast", "stop"]);
+    let log = std::fs::read_to_string(scratch.path("log")).unwrap();
+    assert!(output.status.success() && stopped.status.success(), "{log}");
+    assert!(log.contains("database system is ready to accept connections"), "{log}");
+    assert!(log.contains("checkpoint complete") && !log.contains("PANIC"), "{log}");
+}
+
 /// The rows of a shared catalog, read from its file.
 fn rows(data: &Path, catalog: &Catalog) -> Vec<Vec<types::Datum>> {
     let desc = catalog.desc();

@@ -104,9 +104,10 @@ impl Page {
             }
             upper -= max_align(id.len());
             if upper != id.offset() || scratch.is_some() {
-                let range = id.offset()..id.offset() + id.len();
+                // With the bytes up to the next alignment: replay must leave the same page, padding included.
+                let range = id.offset()..(id.offset() + max_align(id.len())).min(self.bytes.len());
                 match &scratch {
-                    Some(old) => self.bytes[upper..upper + id.len()].copy_from_slice(&old[range]),
+                    Some(old) => self.bytes[upper..upper + range.len()].copy_from_slice(&old[range]),
                     None => self.bytes.copy_within(range, upper),
                 }
                 self.set_item_id(offset, ItemId::new(upper, id.state(), id.len()));

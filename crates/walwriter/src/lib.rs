@@ -39,6 +39,7 @@ pub fn walwriter_main(start: ChildStart) -> ! {
             wal::set_walwriter_sleeping(sleeping);
         }
         pace.round(wal::background_flush());
+        pgstat::report_wal();
         Ok(pace.next_wait())
     })
 }

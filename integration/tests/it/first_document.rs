@@ -100,7 +100,7 @@ fn the_document_line_by_line() {
     roster.sort();
     let mut expected =
         ["logger", "checkpointer", "writer", "wal writer", "autovacuum launcher", "stats collector"]
-            .map(|name| format!("postgres: {name} process"));
+            .map(|name| format!("{name} process"));
     expected.sort();
     assert_eq!(roster, expected);
 

@@ -23,12 +23,20 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2887, "pg_advisory_lock_shared", &[oid::INT4, oid::INT4], oid::VOID, |_, a| lock(a, true, true)).volatile(),
     Builtin::scalar(3089, "pg_advisory_xact_lock", &[oid::INT8], oid::VOID, |_, a| lock(a, false, false)).volatile(),
     Builtin::scalar(3093, "pg_advisory_xact_lock", &[oid::INT4, oid::INT4], oid::VOID, |_, a| lock(a, false, false)).volatile(),
-    Builtin::scalar(2882, "pg_try_advisory_lock", &[oid::INT8], oid::BOOL, |_, a| try_lock(a, true)).volatile(),
-    Builtin::scalar(2888, "pg_try_advisory_lock", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| try_lock(a, true)).volatile(),
-    Builtin::scalar(3091, "pg_try_advisory_xact_lock", &[oid::INT8], oid::BOOL, |_, a| try_lock(a, false)).volatile(),
-    Builtin::scalar(3095, "pg_try_advisory_xact_lock", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| try_lock(a, false)).volatile(),
-    Builtin::scalar(2884, "pg_advisory_unlock", &[oid::INT8], oid::BOOL, unlock).volatile(),
-    Builtin::scalar(2890, "pg_advisory_unlock", &[oid::INT4, oid::INT4], oid::BOOL, unlock).volatile(),
+    Builtin::scalar(2882, "pg_try_advisory_lock", &[oid::INT8], oid::BOOL, |_, a| try_lock(a, false, true)).volatile(),
+    Builtin::scalar(2888, "pg_try_advisory_lock", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| try_lock(a, false, true)).volatile(),
+    Builtin::scalar(3091, "pg_try_advisory_xact_lock", &[oid::INT8], oid::BOOL, |_, a| try_lock(a, false, false)).volatile(),
+    Builtin::scalar(3095, "pg_try_advisory_xact_lock", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| try_lock(a, false, false)).volatile(),
+    Builtin::scalar(2883, "pg_try_advisory_lock_shared", &[oid::INT8], oid::BOOL, |_, a| try_lock(a, true, true)).volatile(),
+    Builtin::scalar(2889, "pg_try_advisory_lock_shared", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| try_lock(a, true, true)).volatile(),
+    Builtin::scalar(3092, "pg_try_advisory_xact_lock_shared", &[oid::INT8], oid::BOOL, |_, a| try_lock(a, true, false)).volatile(),
+    Builtin::scalar(3096, "pg_try_advisory_xact_lock_shared", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| try_lock(a, true, false)).volatile(),
+    Builtin::scalar(3090, "pg_advisory_xact_lock_shared", &[oid::INT8], oid::VOID, |_, a| lock(a, true, false)).volatile(),
+    Builtin::scalar(3094, "pg_advisory_xact_lock_shared", &[oid::INT4, oid::INT4], oid::VOID, |_, a| lock(a, true, false)).volatile(),
+    Builtin::scalar(2885, "pg_advisory_unlock_shared", &[oid::INT8], oid::BOOL, |_, a| unlock(a, true)).volatile(),
+    Builtin::scalar(2891, "pg_advisory_unlock_shared", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| unlock(a, true)).volatile(),
+    Builtin::scalar(2884, "pg_advisory_unlock", &[oid::INT8], oid::BOOL, |_, a| unlock(a, false)).volatile(),
+    Builtin::scalar(2890, "pg_advisory_unlock", &[oid::INT4, oid::INT4], oid::BOOL, |_, a| unlock(a, false)).volatile(),
     Builtin::scalar(2892, "pg_advisory_unlock_all", &[], oid::VOID, unlock_all).volatile(),
     Builtin::scalar(2230, "pg_stat_clear_snapshot", &[], oid::VOID, clear_snapshot).not_strict().volatile(),
     Builtin::scalar(2137, "pg_stat_force_next_flush", &[], oid::VOID, force_next_flush).not_strict().volatile(),
@@ -80,12 +88,12 @@ fn lock(args: &[Datum], shared: bool, session: bool) -> Result<Datum> {
     Ok(Datum::Void)
 }
 
-fn try_lock(args: &[Datum], session: bool) -> Result<Datum> {
-    lmgr::try_advisory_lock(key(args), false, session).map(Datum::Bool)
+fn try_lock(args: &[Datum], shared: bool, session: bool) -> Result<Datum> {
+    lmgr::try_advisory_lock(key(args), shared, session).map(Datum::Bool)
 }
 
-fn unlock(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Bool(lmgr::advisory_unlock(key(args), false)))
+fn unlock(args: &[Datum], shared: bool) -> Result<Datum> {
+    Ok(Datum::Bool(lmgr::advisory_unlock(key(args), shared)))
 }
 
 fn unlock_all(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
