@@ -69,11 +69,12 @@ pub fn prepare() {
     types::io::set_catalog_hooks(regtypes::HOOKS);
 }
 
-/// All functions and operators.
-fn registry() -> &'static Registry {
+/// All functions and operators: what `initdb` fills pg_proc and pg_operator with, too.
+pub fn registry() -> &'static Registry {
     REGISTRY.get_or_init(|| {
         let mut registry = Registry::with_builtins();
         functions::register(&mut registry);
+        executor::register(&mut registry);
         registry
     })
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(
         encoding: locales.encoding,
         collate: &locales.collate,
         ctype: &locales.ctype,
-        registry: types::fmgr::builtin_registry(),
+        registry: backend::registry(),
         checksums: options.data_checksums,
     })?;
     write_files(&data_dir.join("global"), catalogs.iter().filter(|file| file.shared))?;
