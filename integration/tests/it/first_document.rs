@@ -83,6 +83,45 @@ fn who(columns: &[String]) -> Vec<String> {
     who
 }
 
+/// Without a checkpointer, volume asks in vain, and the statement succeeds.
+#[track_caller]
+fn insert_beyond_a_checkpoint(cluster: &Cluster, session: &mut Wire, rows: u32) {
+    let insert = format!("insert into test select generate_series(1,{rows});");
+    assert_eq!(query(session, &insert), [format!("INSERT 0 {rows}")]);
+    let row = csv_row(cluster, "could not signal for checkpoint: No such process");
+    assert_eq!(row.len(), 26, "{row:?}");
+    let expected = ["postgres", "postgres", "INSERT", "LOG", "00000", &insert];
+    assert_eq!(who(&row)[..6], expected, "{row:?}");
+    assert_eq!(who(&row)[6..], ["RequestCheckpoint, checkpointer.rs", "psql", "client backend"], "{row:?}");
+    assert_eq!(row[9].split('/').count(), 2, "a virtual transaction id: {row:?}");
+    assert!(row[10].parse::<u32>().is_ok_and(|xid| xid > 0), "a transaction id: {row:?}");
+}
+
+/// VACUUM works; CHECKPOINT says why not; the statistics are stale.
+#[track_caller]
+fn work_without_helpers(cluster: &Cluster, session: &mut Wire, rows: u32) {
+    assert_eq!(query(session, "vacuum test;"), ["VACUUM"]);
+    let stale = "using stale statistics instead of current ones because stats collector is not responding";
+    let row = csv_row(cluster, stale);
+    let expected = ["postgres", "postgres", "VACUUM", "LOG", "00000", "vacuum test;"];
+    assert_eq!(who(&row)[..6], expected, "{row:?}");
+    assert!(row[21].starts_with("backend_read_statsfile, "), "{row:?}");
+    session.show_routine = true;
+    let answer = query(session, "checkpoint;");
+    let error = "ERROR:  XX000: could not signal for checkpoint: No such process";
+    assert_eq!(answer, [error, "LOCATION:  RequestCheckpoint"]);
+    let sql = "select relid='test'::regclass, schemaname, relname, seq_scan, seq_tup_read, idx_scan, idx_tup_fetch, \
+               n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd, n_live_tup, n_dead_tup, n_mod_since_analyze, \
+               last_vacuum, last_autovacuum, last_analyze, last_autoanalyze, vacuum_count, autovacuum_count, \
+               analyze_count, autoanalyze_count from pg_stat_all_tables where relid='test'::regclass;";
+    assert_eq!(query(session, sql), ["t|public|test|0|0|||0|0|0|0|0|0|0|||||0|0|0|0", "SELECT 1"]);
+    let count = format!("{}", rows + 1);
+    assert_eq!(query(session, "select count(*) from test"), [count.as_str(), "SELECT 1"]);
+    let selects =
+        csvlog(cluster).lines().filter(|line| line.contains(stale) && line.contains("\"SELECT\"")).count();
+    assert_eq!(selects, 1);
+}
+
 #[test]
 fn the_document_line_by_line() {
     let (rows, max_wal_size) = many_rows();
@@ -122,39 +161,9 @@ fn the_document_line_by_line() {
     let mut third = session(&cluster);
     assert_eq!(query(&mut third, "select ctid,* from test"), ["(0,1)|1", "SELECT 1"]);
 
-    // Without a checkpointer, volume asks in vain, and the statement succeeds.
     kill_postmaster(&cluster);
-    let insert = format!("insert into test select generate_series(1,{rows});");
-    assert_eq!(query(&mut third, &insert), [format!("INSERT 0 {rows}")]);
-    let row = csv_row(&cluster, "could not signal for checkpoint: No such process");
-    assert_eq!(row.len(), 26, "{row:?}");
-    let expected = ["postgres", "postgres", "INSERT", "LOG", "00000", &insert];
-    assert_eq!(who(&row)[..6], expected, "{row:?}");
-    assert_eq!(who(&row)[6..], ["RequestCheckpoint, checkpointer.rs", "psql", "client backend"], "{row:?}");
-    assert_eq!(row[9].split('/').count(), 2, "a virtual transaction id: {row:?}");
-    assert!(row[10].parse::<u32>().is_ok_and(|xid| xid > 0), "a transaction id: {row:?}");
-
-    // VACUUM works; CHECKPOINT says why not; the statistics are stale.
-    assert_eq!(query(&mut third, "vacuum test;"), ["VACUUM"]);
-    let stale = "using stale statistics instead of current ones because stats collector is not responding";
-    let row = csv_row(&cluster, stale);
-    let expected = ["postgres", "postgres", "VACUUM", "LOG", "00000", "vacuum test;"];
-    assert_eq!(who(&row)[..6], expected, "{row:?}");
-    assert!(row[21].starts_with("backend_read_statsfile, "), "{row:?}");
-    third.show_routine = true;
-    let answer = query(&mut third, "checkpoint;");
-    let error = "ERROR:  XX000: could not signal for checkpoint: No such process";
-    assert_eq!(answer, [error, "LOCATION:  RequestCheckpoint"]);
-    let sql = "select relid='test'::regclass, schemaname, relname, seq_scan, seq_tup_read, idx_scan, idx_tup_fetch, \
-               n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd, n_live_tup, n_dead_tup, n_mod_since_analyze, \
-               last_vacuum, last_autovacuum, last_analyze, last_autoanalyze, vacuum_count, autovacuum_count, \
-               analyze_count, autoanalyze_count from pg_stat_all_tables where relid='test'::regclass;";
-    assert_eq!(query(&mut third, sql), ["t|public|test|0|0|||0|0|0|0|0|0|0|||||0|0|0|0", "SELECT 1"]);
-    let count = format!("{}", rows + 1);
-    assert_eq!(query(&mut third, "select count(*) from test"), [count.as_str(), "SELECT 1"]);
-    let selects =
-        csvlog(&cluster).lines().filter(|line| line.contains(stale) && line.contains("\"SELECT\"")).count();
-    assert_eq!(selects, 1);
+    insert_beyond_a_checkpoint(&cluster, &mut third, rows);
+    work_without_helpers(&cluster, &mut third, rows);
 
     // And all of it is there after the restart.
     leave_and_start(&cluster, third);

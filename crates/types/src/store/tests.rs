@@ -1,3 +1,5 @@
+//! Values to stored bytes and back, and the bytes against PostgreSQL's.
+
 use super::*;
 use crate::io;
 

@@ -1,3 +1,5 @@
+//! Rows and columns that COPY FROM cuts out of its input, also where the input ends in the middle of something.
+
 use super::*;
 use crate::copy::encode;
 
