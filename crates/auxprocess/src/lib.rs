@@ -69,6 +69,8 @@ pub fn main_loop(mut turn: impl FnMut() -> Result<Turn>) -> ! {
             Ok(Turn::Again) => {}
             Ok(Turn::Sleep(timeout, event)) => wait(timeout, event),
             Ok(Turn::Exit(code)) => exit::proc_exit(code),
+            // What is in shared memory or on disk is unknown now: nobody may go on.
+            Err(error) if error.severity >= elog::Severity::Panic => elog::abort(error),
             Err(error) => recover(&error),
         }
     }

@@ -85,6 +85,7 @@ impl Snapshots {
         }
         // An idle cluster writes no WAL: the last list is still the newest record that matters.
         if self.last_lsn <= wal::last_important_lsn() {
+            lmgr::log_access_exclusive_locks();
             self.last_lsn = transam::log_standby_snapshot();
             self.last = Instant::now();
         }

@@ -86,6 +86,7 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
     guts(flags, checkpoint.redo, &mut statistics)?;
     wait_for(DELAY_CHECKPOINT_COMPLETE);
     if !shutdown && standby_info_active() {
+        lmgr::log_access_exclusive_locks();
         transam::log_standby_snapshot();
     }
     // K5 is checked in there.
@@ -155,6 +156,9 @@ fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistics) -> Resul
     let mut pacer = Pacer::new(flags, redo);
     statistics.buffers_written =
         storage::checkpoint_buffers(flags.intersects(all), &mut |progress| pacer.pause(progress))?;
+    activity::counters::buffers(|buffers| {
+        activity::counters::add(&buffers.written_checkpoint, statistics.buffers_written as i64);
+    });
     statistics.write = write_began.elapsed();
     let sync_began = Instant::now();
     let synced = storage::sync::process_sync_requests()?;

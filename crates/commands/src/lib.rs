@@ -10,6 +10,7 @@
 //!
 //! Invariants:
 //! - Co1  All names of a statement are looked up, locked and checked before anything is changed.
+//! - Co2-Co5: see the README.
 //!
 //! C counterpart: src/backend/commands.
 

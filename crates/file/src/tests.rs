@@ -159,8 +159,16 @@ fn a_whole_directory_is_synced() {
     std::fs::create_dir(dir.path().join("pg_tblspc")).unwrap();
     std::fs::write(dir.path().join("base/5/1"), "x").unwrap();
     std::env::set_current_dir(dir.path()).unwrap();
-    let mut synced = Vec::new();
-    sync_data_directory(&mut |path| synced.push(path.to_path_buf())).unwrap();
+    let begun = std::cell::RefCell::new(Vec::new());
+    let begin = |file: &File| begun.borrow_mut().push(file.path().to_path_buf());
+    let mut passes = Vec::new();
+    sync_data_directory(&begin, &mut |pass, path| passes.push((pass, path.to_path_buf()))).unwrap();
     std::env::set_current_dir("/").unwrap();
-    assert!(synced.contains(&PathBuf::from("./base/5/1")) && synced.contains(&PathBuf::from("./base/5")));
+    assert_eq!(begun.into_inner(), [PathBuf::from("./base/5/1")]);
+    let at = |pass: &str, path: &str| {
+        passes.iter().position(|(p, at)| p.ends_with(pass) && at == std::path::Path::new(path))
+    };
+    // Every file is begun before the first one is waited for; directories are only waited for.
+    assert!(at("(pre-fsync)", "./base/5/1").unwrap() < at("(fsync)", "./base/5/1").unwrap());
+    assert!(at("(fsync)", "./base/5").is_some() && at("(pre-fsync)", "./base/5").is_none());
 }

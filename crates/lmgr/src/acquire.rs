@@ -203,6 +203,7 @@ const STANDBY_LOCK: u8 = 0x00;
 /// C: `LogAccessExclusiveLock`.
 fn log_access_exclusive(xid: Xid, db: Oid, rel: Oid) {
     log_locks(&[(xid, db, rel)]);
+    transaction::note_logged_lock();
 }
 
 /// Tells standbys of all relations that are locked exclusively now: part of the snapshot of running transactions,

@@ -167,6 +167,15 @@ pub fn unlock_object(db: Oid, class: Oid, object: Oid, sub: u16, mode: LockMode)
     give(release(LockTag::Object { db, class, object, sub }, mode), mode);
 }
 
+/// One process at a time finds out how old a database's oldest ids are; held until the transaction ends.
+/// C: `LockDatabaseFrozenIds`.
+///
+/// # Errors
+/// As [`acquire`].
+pub fn lock_database_frozen_ids(db: Oid, mode: LockMode) -> Result<()> {
+    acquire(LockTag::FrozenIds { db }, mode, false, false).map(drop)
+}
+
 /// Locks an id that was just given to the current transaction: whoever waits for the transaction waits for this.
 /// transam calls it, outermost level first. C: `XactLockTableInsert`.
 ///

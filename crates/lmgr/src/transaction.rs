@@ -15,6 +15,8 @@ thread_local! {
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
     /// How many levels have a transaction id: always the outermost ones, so the next id is for the level after.
     static LEVELS_WITH_XID: Cell<u32> = const { Cell::new(0) };
+    /// The transaction has told standbys of a lock: its end must tell them too.
+    static LOGGED_A_LOCK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Prepares this process for locks: transactions from now on release theirs at their ends, and the session its own
@@ -30,6 +32,7 @@ pub fn attach() {
         at_sub_start: Some(local::set_level),
         at_sub_commit: Some(at_sub_commit),
         at_sub_abort: Some(at_sub_abort),
+        commit_record: Some(|extras, _, _| extras.access_exclusive_locks |= LOGGED_A_LOCK.get()),
         ..Participant::new("locks", Phase::Locks)
     });
     xact::set_xid_lock_hook(locks::xact_lock_insert);
@@ -45,6 +48,7 @@ pub fn attach() {
 pub(crate) fn at_start() {
     local::set_level(1);
     LEVELS_WITH_XID.set(0);
+    LOGGED_A_LOCK.set(false);
     let (_, lxid) = xact::vxid();
     if lxid != 0 {
         fastpath::vxid_insert(lxid);
@@ -88,6 +92,11 @@ pub(crate) fn level_of_new_xid() -> u32 {
     let level = LEVELS_WITH_XID.get() + 1;
     LEVELS_WITH_XID.set(level);
     level
+}
+
+/// Standbys now wait for the end of this transaction. C: `MyXactFlags` in `LogAccessExclusiveLock`.
+pub(crate) fn note_logged_lock() {
+    LOGGED_A_LOCK.set(true);
 }
 
 /// The transaction's id if the lock it is about to take must be logged. C: `LogAccessExclusiveLockPrepare`.

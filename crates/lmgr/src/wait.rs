@@ -10,12 +10,16 @@
 //!
 //! C counterpart: `ProcSleep`, `CheckDeadLock`, `LockErrorCleanup` in proc.c.
 
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
-use elog::Result;
+use elog::{Result, ereport};
 use miscinit::{exit, interrupt};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use shmem::{WaitEvent, Wake, latch};
+use transam::procarray::{PROC_IS_AUTOVACUUM, PROC_VACUUM_FOR_WRAPAROUND};
 
 use crate::deadlock::{self, Edge, Verdict};
 use crate::mode::LockMode;
@@ -106,6 +110,9 @@ fn check(waited: Waited, started: Instant, told: &mut bool) -> Result<Option<Dur
             report::log_wait(moment, waited.tag, waited.mode, started.elapsed(), view.as_ref());
         }
     };
+    if matches!(checked, Checked::Nothing) {
+        cancel_autovacuum(waited);
+    }
     let is_waiting = || shared::wait_of(shared::me()).state.load(Acquire) == shared::WAITING;
     match checked {
         Checked::Deadlock(cycle) => {
@@ -121,6 +128,33 @@ fn check(waited: Waited, started: Instant, told: &mut bool) -> Result<Option<Dur
     }
     *told = true;
     Ok(None)
+}
+
+/// An autovacuum worker that is in our way gives up its table, unless it must prevent a wraparound: it comes back to it
+/// later. C: the part of `ProcSleep` about `DS_BLOCKED_BY_AUTOVACUUM`.
+fn cancel_autovacuum(waited: Waited) {
+    let me = shared::me();
+    let Some(view) = shared::partition(waited.index).shared().view_of(waited.tag, waited.hash) else { return };
+    let is_worker = |process: u32| {
+        let flags = shmem::all_procs().get(process as usize).map_or(0, |proc| proc.status_flags.load(Relaxed));
+        flags & (PROC_IS_AUTOVACUUM | PROC_VACUUM_FOR_WRAPAROUND) == PROC_IS_AUTOVACUUM
+    };
+    let in_the_way = view.holders.iter().find(|(process, held)| {
+        *process != me && waited.mode.conflicts().intersects(*held) && is_worker(*process)
+    });
+    let pid = in_the_way.map_or(0, |(process, _)| shared::pid_of(*process));
+    if pid <= 0 {
+        return;
+    }
+    ereport!(Debug1, "sending cancel to blocking autovacuum PID {pid}");
+    match kill(Pid::from_raw(pid), Signal::SIGINT) {
+        // Gone in the meantime: so is its lock.
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => {
+            let why = elog::errno_text(errno);
+            ereport!(Warning, "could not send signal to process {pid}: {why}");
+        }
+    }
 }
 
 /// Leaves the queue; gives back what was granted in the same moment. C: `LockErrorCleanup`.

@@ -155,9 +155,13 @@ fn remove_logged(path: &Path) {
 /// # Errors
 /// Those of `file`.
 pub(crate) fn sync_data_directory() -> Result<()> {
-    let mut progress = Progress::begin();
-    file::sync_data_directory(&mut |path| {
-        progress.report("syncing data directory (fsync)", || format!("current path: {}", path.display()));
+    let (mut phase, mut progress) = ("", Progress::begin());
+    file::sync_data_directory(&storage::begin_writing, &mut |what, path| {
+        if phase != what {
+            // Each pass has its own time.
+            (phase, progress) = (what, Progress::begin());
+        }
+        progress.report(what, || format!("current path: {}", path.display()));
     })
 }
 

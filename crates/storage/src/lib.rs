@@ -42,6 +42,7 @@ pub use buffer::{
     prefetch, read_buffer, read_buffer_with, zero_and_lock,
 };
 pub use wal::BlockTag;
+pub use writeback::begin_writing;
 
 use shmem::Reservation;
 

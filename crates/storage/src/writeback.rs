@@ -33,6 +33,11 @@ pub(crate) fn start(file: &file::File, offset: u64, len: u64) {
     }
 }
 
+/// Starts writing a whole file to disk without waiting for it. C: `pg_flush_data(fd, 0, 0)`.
+pub fn begin_writing(file: &file::File) {
+    start(file, 0, 0);
+}
+
 /// Blocks written a short while ago, to be handed to the kernel in order once there are enough. C: `WritebackContext`.
 pub(crate) struct Pending {
     /// The setting, in blocks; asked each time, since it may change. 0 = never.

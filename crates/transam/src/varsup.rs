@@ -55,6 +55,8 @@ static XIDS: ShmVar<LwLock<XidState>> = ShmVar::new("Variable Cache");
 static OIDS: ShmVar<LwLock<OidState>> = ShmVar::new("Oid Counter");
 /// Oldest id whose bits in the commit log may be asked for. C: `oldestClogXid`, under XactTruncationLock.
 static OLDEST_CLOG: ShmVar<LwLock<Xid>> = ShmVar::new("Oldest Clog Xid");
+/// One process at a time finds the oldest ids of all databases and moves the limits. C: WrapLimitsVacuumLock.
+static WRAP_LIMITS: ShmVar<LwLock<()>> = ShmVar::new("Wrap Limits Vacuum");
 
 pub(crate) fn reserve(r: &mut Reservation) {
     let none = Xid::INVALID;
@@ -74,6 +76,12 @@ pub(crate) fn reserve(r: &mut Reservation) {
     });
     r.var(&OIDS, || LwLock::new(tranche::OID_GEN, OidState { next: 0, logged: 0 }));
     r.var(&OLDEST_CLOG, move || LwLock::new(tranche::XACT_TRUNCATION, none));
+    r.var(&WRAP_LIMITS, || LwLock::new(tranche::WRAP_LIMITS_VACUUM, ()));
+}
+
+/// For whoever computes the oldest ids of all databases: held until the limits are set and the logs are cut.
+pub fn lock_wrap_limits() -> ExclusiveGuard<'static, ()> {
+    WRAP_LIMITS.get().exclusive()
 }
 
 /// XidGenLock, shared.

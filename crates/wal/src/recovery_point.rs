@@ -12,7 +12,7 @@ use common::{Lsn, TimeLineId};
 use elog::{Result, ereport};
 
 use crate::control_file;
-use crate::shared::{LOCAL, shared};
+use crate::shared::{LOCAL, RecoveryState, recovery_state, shared};
 
 /// Everything before it has been replayed. C: `GetXLogReplayRecPtr`.
 pub fn replayed() -> (Lsn, TimeLineId) {
@@ -33,9 +33,15 @@ pub fn forget() {
     LOCAL.with(|local| local.min_recovery_point.set(None));
 }
 
+/// Whether there is such a point at all: a crash recovery always goes to the end of WAL.
+fn is_wanted() -> bool {
+    recovery_state() != RecoveryState::Crash
+}
+
 /// Whether [`update`] would have to do something.
 pub(crate) fn needs_update(lsn: Lsn) -> bool {
-    LOCAL.with(|local| match local.min_recovery_point.get() {
+    is_wanted()
+        && LOCAL.with(|local| match local.min_recovery_point.get() {
         Some(point) => point != Lsn::INVALID && lsn > point,
         None => true,
     })
@@ -46,7 +52,7 @@ pub(crate) fn needs_update(lsn: Lsn) -> bool {
 /// # Errors
 /// What reading or writing pg_control returns.
 pub fn update(lsn: Lsn, force: bool) -> Result<()> {
-    if !force && !needs_update(lsn) {
+    if !is_wanted() || !force && !needs_update(lsn) {
         return Ok(());
     }
     let on_disk = control_file::read()?.min_recovery_point;

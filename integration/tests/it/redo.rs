@@ -128,7 +128,7 @@ fn workload(config: &postgres::Config, number: u32, mut rng: fastrand::Rng) {
 }
 
 /// Kills everything at once.
-fn crash(cluster: &Cluster) {
+pub(crate) fn crash(cluster: &Cluster) {
     let processes = cluster.processes();
     cluster.signal_postmaster(Signal::SIGKILL);
     for process in processes {
@@ -139,7 +139,7 @@ fn crash(cluster: &Cluster) {
 }
 
 /// A copy of the data directory that a postmaster can be started on.
-fn copy_of(cluster: &Cluster, name: &str) -> std::path::PathBuf {
+pub(crate) fn copy_of(cluster: &Cluster, name: &str) -> std::path::PathBuf {
     let target = cluster.path(name);
     let status = process::run(Command::new("cp").arg("-a").arg(cluster.data_dir()).arg(&target)).status;
     assert!(status.success());
@@ -151,7 +151,7 @@ fn copy_of(cluster: &Cluster, name: &str) -> std::path::PathBuf {
 
 /// Starts a server on a copy, waits until it has recovered, and stops it.
 #[track_caller]
-fn recover(cluster: &Cluster, server: Server, data_dir: &Path) {
+pub(crate) fn recover(cluster: &Cluster, server: Server, data_dir: &Path) {
     let programs = integration::Programs::of(server).expect("installed");
     let log = data_dir.with_extension("log");
     let mut command = cluster.command("initdb");

@@ -181,9 +181,13 @@ thread_local! {
 
 /// Sleeps until the flag is gone: the last of the others took it away.
 fn wait_for_pins(buffer: u32) -> Result<()> {
+    let mut events = Wake::LATCH_OR_DEATH;
     while desc::desc(buffer).state.load(Ordering::Acquire) & bm::PIN_COUNT_WAITER != 0 {
         miscinit::interrupt::check()?;
-        latch::wait(Wake::LATCH_OR_DEATH, None, WaitEvent::BUFFER_PIN);
+        if latch::wait(events, None, WaitEvent::BUFFER_PIN).postmaster_died() {
+            // A session may go on without one; it must not spin here meanwhile.
+            events = Wake::LATCH_SET;
+        }
         latch::reset();
     }
     Ok(())

@@ -336,12 +336,13 @@ pub fn extend_by(
         let Some(io) = Io::start(pin.buffer_id(), Purpose::Read) else {
             return Err(unexpected_data(&tag));
         };
-        reserved.push((pin, io));
+        // In this order: should this fail half-way, the I/O ends before the pin goes.
+        reserved.push((io, pin));
     }
     smgr::zero_extend(node, fork, first, count)?;
     stats::add(Counter::Extended, u64::from(count));
     let mut pages = Vec::with_capacity(count as usize);
-    for (pin, io) in reserved {
+    for (io, pin) in reserved {
         let mut write = pin.into_exclusive();
         write.page_mut().bytes_mut().fill(0);
         io.finish(false, bm::VALID);

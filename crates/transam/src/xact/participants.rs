@@ -50,6 +50,9 @@ pub struct CommitExtras {
     pub invalidations: Vec<[u8; 16]>,
     /// The relation cache's init file goes away. C: `RelcacheInitFileInval`.
     pub relcache_init_file: bool,
+    /// The transaction has locked a relation with AccessExclusive: standbys release it at its end.
+    /// C: `XACT_FLAGS_ACQUIREDACCESSEXCLUSIVELOCK`.
+    pub access_exclusive_locks: bool,
     /// The session's database and its tablespace; written where there are invalidations.
     pub database: (Oid, Oid),
 }

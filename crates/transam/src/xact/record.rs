@@ -50,6 +50,7 @@ mod xinfo {
     pub(super) const INVALS: u32 = 1 << 3;
     pub(super) const TWOPHASE: u32 = 1 << 4;
     pub(super) const ORIGIN: u32 = 1 << 5;
+    pub(super) const AE_LOCKS: u32 = 1 << 6;
     pub(super) const DROPPED_STATS: u32 = 1 << 8;
     pub(super) const APPLY_FEEDBACK: u32 = 1 << 29;
     pub(super) const RELCACHE_FILE: u32 = 1 << 30;
@@ -75,7 +76,7 @@ pub(super) fn build(
     extras: &CommitExtras,
     completion: Completion,
 ) -> (u8, Vec<u8>) {
-    let mut flags = 0;
+    let mut flags = if extras.access_exclusive_locks { xinfo::AE_LOCKS } else { 0 };
     if commit {
         flags |= if extras.relcache_init_file { xinfo::RELCACHE_FILE } else { 0 };
         flags |= if completion.force_sync { xinfo::FORCE_SYNC } else { 0 };
@@ -129,6 +130,7 @@ pub(super) fn write(
     // The usual one has nothing but the time.
     let bare = children.is_empty()
         && extras.dropped_files.is_empty()
+        && !extras.access_exclusive_locks
         && (!commit || extras.invalidations.is_empty() && !extras.relcache_init_file)
         && !completion.force_sync
         && !completion.apply_feedback

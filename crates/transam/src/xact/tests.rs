@@ -225,6 +225,7 @@ fn a_commit_record_as_postgresql_writes_it() {
         dropped_files: vec![node],
         invalidations: vec![[7; 16]],
         relcache_init_file: true,
+        access_exclusive_locks: false,
         database: (Oid(5), Oid(1663)),
     };
     let (info, data) = build(true, 0x0102, &[Xid(9)], &extras, Completion::default());
@@ -256,6 +257,7 @@ proptest! {
             dropped_files: files.clone(),
             invalidations: invals.clone(),
             relcache_init_file: false,
+            access_exclusive_locks: true,
             database: (Oid(1), Oid(2)),
         };
         let completion = Completion { force_sync, ..Completion::default() };
