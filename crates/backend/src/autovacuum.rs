@@ -176,7 +176,7 @@ fn run(job: &Job) -> Result<()> {
     })
 }
 
-/// Nothing yet: `datfrozenxid` stays, and so does the commit log. C: `vac_update_datfrozenxid`.
+/// C: the call of `vac_update_datfrozenxid` in `do_autovacuum`.
 fn finish() -> Result<()> {
-    Ok(())
+    in_transaction(commands::frozen::update_database)
 }

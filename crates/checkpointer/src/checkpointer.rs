@@ -166,7 +166,7 @@ pub fn first_call_since_last_checkpoint() -> bool {
 /// side calls it (`wal::set_checkpoint_requester`). C: the call in `XLogWrite`.
 pub fn request_for_wal_volume() {
     if let Err(error) = request_checkpoint(CheckpointFlags::CAUSE_XLOG) {
-        error.with_severity(elog::Severity::Log).report();
+        as_log(error).report();
     }
 }
 
@@ -205,7 +205,7 @@ pub fn request_checkpoint(flags: CheckpointFlags) -> Result<()> {
         if wait {
             return Err(error);
         }
-        error.with_severity(elog::Severity::Log).report();
+        as_log(error).report();
         return Ok(());
     }
     if !wait {
@@ -246,6 +246,13 @@ fn signal_checkpointer(patient: bool) -> Result<()> {
         interrupt::check()?;
         latch::wait(Wake::POSTMASTER_DEATH, Some(SIGNAL_RETRY_DELAY), WaitEvent::CHECKPOINT_START);
     }
+}
+
+/// What is only logged is no error, and says so in its SQLSTATE.
+fn as_log(error: PgError) -> PgError {
+    let mut report = error.with_severity(elog::Severity::Log);
+    report.sqlstate = SqlState::SUCCESSFUL_COMPLETION;
+    report
 }
 
 fn could_not_signal(errno: Option<Errno>) -> PgError {

@@ -22,6 +22,9 @@ pub mod create_as;
 pub mod table;
 pub mod vacuum;
 
+pub mod frozen; // what VACUUM ends with
+mod vacuum_report; // what it says
+
 use common::{Oid, SqlState};
 use elog::{PgError, Result, error};
 use executor::Env;

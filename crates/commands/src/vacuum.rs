@@ -15,13 +15,14 @@ use catalog::create::{RelationStats, update_stats};
 use catalog::{relation, syscache};
 use common::{MultiXactId, Oid, SqlState};
 use elog::{PgError, Result, ereport, error, pg_error};
-use heap::vacuum::{VacuumParams, VacuumReport};
+use heap::vacuum::VacuumParams;
 use lmgr::LockMode;
 use parser::ast::{DefElem, OptionValue, VacuumRelation};
 use pgstat::Maintenance;
 use transam::{snapshot, xact};
 
-use crate::{Context, not_supported};
+use crate::vacuum_report::{self, Meter, Who};
+use crate::{Context, frozen, not_supported};
 
 /// What VACUUM's parentheses, or its older form without, ask for. C: `VacuumParams`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +122,10 @@ pub fn run(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> 
     }
     if options.vacuum {
         next_transaction()?;
+        if !options.is_autovacuum {
+            // A worker does so once, at its end.
+            frozen::update_database()?;
+        }
     }
     Ok(())
 }
@@ -227,10 +232,8 @@ fn vacuum_one(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
     if options.verbose {
         ereport!(Info, "vacuuming \"{name}\"");
     }
+    let meter = Meter::start();
     let report = heap::vacuum::vacuum(&relation.table, &params(options, &relation))?;
-    if options.verbose {
-        log_report(&name, &report);
-    }
     update_stats(
         oid,
         &RelationStats {
@@ -242,7 +245,12 @@ fn vacuum_one(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
         },
     )?;
     let dead = report.dead_tuples;
-    pgstat::report_vacuum(done(options, &relation, report.live_tuples as i64, dead as i64));
+    pgstat::report_vacuum(done(options, &relation, report.reltuples as i64, dead as i64));
+    if wants_report(options, &relation, &meter) {
+        let who = Who { autovacuum: options.is_autovacuum, wraparound: options.is_wraparound };
+        let before = (relation.class.relfrozenxid, MultiXactId(relation.class.relminmxid.0));
+        say(options, &vacuum_report::vacuumed(&name, who, &report, before, &meter));
+    }
     Ok(())
 }
 
@@ -283,25 +291,23 @@ fn qualified_name(cx: &Context<'_>, relation: &Relation) -> Result<String> {
     Ok(format!("{}.{schema}.{}", cx.env.current_database(), relation.name()))
 }
 
-/// The numbers of VACUUM VERBOSE that this server has. C: the end of `heap_vacuum_rel`.
-fn log_report(name: &str, report: &VacuumReport) {
-    let percent = |part: u32, all: u32| if all == 0 { 100.0 } else { 100.0 * f64::from(part) / f64::from(all) };
-    let before = report.relpages + report.pages_removed;
-    ereport!(
-        Info,
-        "finished vacuuming \"{name}\": index scans: 0\n\
-         pages: {} removed, {} remain, {} scanned ({:.2}% of total)\n\
-         tuples: {} removed, {} remain, {} are dead but not yet removable\n\
-         removable cutoff: {}",
-        report.pages_removed,
-        report.relpages,
-        report.scanned_pages,
-        percent(report.scanned_pages, before),
-        report.tuples_deleted,
-        report.live_tuples + report.recently_dead_tuples,
-        report.recently_dead_tuples,
-        report.oldest_xmin,
-    );
+/// Always under VERBOSE; of an autovacuum worker if it took long. C: the check of `log_min_duration`.
+fn wants_report(options: Options, relation: &Relation, meter: &Meter) -> bool {
+    let own = || {
+        let stored = relation.class.reloptions.as_ref()?;
+        let mut values = stored.iter().filter_map(|option| option.strip_prefix("log_autovacuum_min_duration="));
+        values.next()?.parse().ok()
+    };
+    let threshold = || own().unwrap_or_else(|| guc::vars::LOG_AUTOVACUUM_MIN_DURATION.get());
+    options.verbose || (options.is_autovacuum && meter.exceeds(threshold()))
+}
+
+fn say(options: Options, text: &str) {
+    if options.verbose {
+        ereport!(Info, "{text}");
+    } else {
+        ereport!(Log, "{text}");
+    }
 }
 
 /// Counts rows and pages. C: `analyze_rel`, without column statistics.
@@ -310,7 +316,7 @@ fn analyze(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
     if options.verbose {
         ereport!(Info, "analyzing \"{}.{}\"", schema_of(&relation)?, relation.name());
     }
-    let _ = cx;
+    let meter = Meter::start();
     let snapshot = transam::transaction_snapshot()?;
     let scan_options = heap::ScanOptions { count: false, ..heap::ScanOptions::default() };
     let mut scan = heap::Scan::begin(&relation.table, snapshot, scan_options)?;
@@ -333,6 +339,10 @@ fn analyze(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
     };
     update_stats(oid, &stats)?;
     pgstat::report_analyze(done(options, &relation, rows as i64, 0));
+    if wants_report(options, &relation, &meter) {
+        let name = qualified_name(cx, &relation)?;
+        say(options, &vacuum_report::analyzed(&name, options.is_autovacuum, &meter));
+    }
     Ok(())
 }
 

@@ -101,7 +101,10 @@ fn init_if_new(page: &mut PageWrite<'_>) {
 
 /// Reads a page of the table.
 pub(crate) fn read(table: &Table, block: BlockNumber, strategy: Option<&Strategy>) -> Result<Pin> {
-    storage::read_buffer(table.node, ForkNumber::Main, block, ReadMode::Normal, strategy)
+    let before = storage::stats::reads();
+    let pin = storage::read_buffer(table.node, ForkNumber::Main, block, ReadMode::Normal, strategy)?;
+    table.counts.count_block(storage::stats::reads() == before);
+    Ok(pin)
 }
 
 /// A locked page with room for a row of `len` bytes. C: `RelationGetBufferForTuple`.

@@ -53,7 +53,8 @@ pub use fastpath::{vxid_lock_wait, vxid_still_running};
 pub use local::release_all_of_session;
 pub use locks::{
     ExtensionGuard, WaitOperation, WaitReason, conditional_lock_relation, conditional_lock_relation_session,
-    conditional_lock_tuple, conditional_relation_extension_lock, conditional_xact_lock_wait, lock_object,
+    conditional_lock_tuple, conditional_relation_extension_lock, conditional_xact_lock_wait,
+    lock_database_frozen_ids, lock_object,
     lock_relation, lock_relation_session, lock_tuple, page_lock, relation_extension_lock,
     relation_extension_waiters, relation_not_available, row_not_available, unlock_object, unlock_page,
     unlock_relation, unlock_relation_session, unlock_tuple, xact_lock_delete, xact_lock_insert,

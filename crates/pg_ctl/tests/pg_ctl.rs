@@ -88,6 +88,8 @@ impl Scratch {
         for pid in [pid_before, self.pid()].into_iter().flatten() {
             shown = shown.replace(&format!("PID: {}", pid.abs()), "PID: N");
         }
+        // A server that is gone at the first look costs no dot.
+        let shown = shown.replace("shut down... done", "shut down.... done");
         shown.replace(self.dir.to_str().unwrap(), "DIR")
     }
 

@@ -208,6 +208,11 @@ fn wait_for_file(database: Oid) -> Result<()> {
         // The latch is not looked at: a set one would make this loop spin.
         latch::wait(Wake::POSTMASTER_DEATH, Some(RETRY_DELAY), WaitEvent::PGSTAT_MAIN);
     }
+    // Only client sessions go on without a postmaster.
+    let kind = globals::backend_type();
+    if !shmem::postmaster_alive() && matches!(kind, BackendType::AutovacLauncher | BackendType::AutovacWorker) {
+        miscinit::exit::proc_exit(1);
+    }
     pg_error!(
         Log,
         SqlState::SUCCESSFUL_COMPLETION,

@@ -51,6 +51,12 @@ pub(crate) fn add(what: Counter, n: u64) {
     });
 }
 
+/// Pages read from files so far: for callers that must know of one page whether it was in the pool.
+#[inline]
+pub fn reads() -> u64 {
+    COUNTERS.with(|counters| counters[Counter::Read as usize].get())
+}
+
 /// The counters now; what one statement did is a difference.
 pub fn get() -> Counters {
     COUNTERS.with(|counters| {

@@ -129,6 +129,7 @@ fn the_document_line_by_line() {
         "logging_collector = on",
         "log_destination = 'csvlog'",
         "log_filename = 'server.log'",
+        "log_error_verbosity = verbose",
         &format!("max_wal_size = '{max_wal_size}'"),
         "min_wal_size = '32MB'",
         "autovacuum_naptime = '1h'",

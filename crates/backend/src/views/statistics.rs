@@ -10,10 +10,12 @@ use catalog::rows::PgClassRow;
 use catalog::syscache;
 use common::Oid;
 use elog::Result;
+use pgstat::TableEntry;
 use types::{Datum, Numeric, oid};
 
 use super::{Columns, Rows, optional};
 use crate::objects::Objects;
+use crate::portal::Row;
 
 pub(super) const TABLES_COLUMNS: Columns = &[
     ("relid", oid::OID),
@@ -46,7 +48,8 @@ fn moment(micros: i64) -> Datum {
     if micros == 0 { Datum::Null } else { Datum::TimestampTz(micros) }
 }
 
-fn tables(wanted: impl Fn(&PgClassRow, &str) -> bool) -> Result<Rows> {
+/// Makes a row of each table that is wanted, from its row of pg_class, its schema and its counters.
+fn tables(wanted: fn(&str) -> bool, make: fn(&PgClassRow, Rc<str>, &TableEntry) -> Row) -> Result<Rows> {
     let mut schemas: HashMap<Oid, Rc<str>> = HashMap::new();
     let database = crate::identity::get().database;
     let mut rows = Vec::new();
@@ -63,54 +66,105 @@ fn tables(wanted: impl Fn(&PgClassRow, &str) -> bool) -> Result<Rows> {
                 name
             }
         };
-        if !wanted(&class, &schema) {
+        if !wanted(&schema) {
             continue;
         }
         let entry = pgstat::table(database, class.oid)?.unwrap_or_default();
-        rows.push(vec![
-            Datum::Oid(class.oid.0),
-            Datum::Text(schema),
-            Datum::text(&class.relname),
-            Datum::Int8(entry.numscans),
-            Datum::Int8(entry.tuples_returned),
-            // There are no indexes.
-            Datum::Null,
-            Datum::Null,
-            Datum::Int8(entry.tuples_inserted),
-            Datum::Int8(entry.tuples_updated),
-            Datum::Int8(entry.tuples_deleted),
-            Datum::Int8(entry.tuples_hot_updated),
-            Datum::Int8(entry.n_live_tuples),
-            Datum::Int8(entry.n_dead_tuples),
-            Datum::Int8(entry.changes_since_analyze),
-            Datum::Int8(entry.inserts_since_vacuum),
-            moment(entry.vacuum_time),
-            moment(entry.autovac_vacuum_time),
-            moment(entry.analyze_time),
-            moment(entry.autovac_analyze_time),
-            Datum::Int8(entry.vacuum_count),
-            Datum::Int8(entry.autovac_vacuum_count),
-            Datum::Int8(entry.analyze_count),
-            Datum::Int8(entry.autovac_analyze_count),
-        ]);
+        rows.push(make(&class, schema, &entry));
     }
     Ok(rows)
+}
+
+fn stat_row(class: &PgClassRow, schema: Rc<str>, entry: &TableEntry) -> Row {
+    vec![
+        Datum::Oid(class.oid.0),
+        Datum::Text(schema),
+        Datum::text(&class.relname),
+        Datum::Int8(entry.numscans),
+        Datum::Int8(entry.tuples_returned),
+        // There are no indexes.
+        Datum::Null,
+        Datum::Null,
+        Datum::Int8(entry.tuples_inserted),
+        Datum::Int8(entry.tuples_updated),
+        Datum::Int8(entry.tuples_deleted),
+        Datum::Int8(entry.tuples_hot_updated),
+        Datum::Int8(entry.n_live_tuples),
+        Datum::Int8(entry.n_dead_tuples),
+        Datum::Int8(entry.changes_since_analyze),
+        Datum::Int8(entry.inserts_since_vacuum),
+        moment(entry.vacuum_time),
+        moment(entry.autovac_vacuum_time),
+        moment(entry.analyze_time),
+        moment(entry.autovac_analyze_time),
+        Datum::Int8(entry.vacuum_count),
+        Datum::Int8(entry.autovac_vacuum_count),
+        Datum::Int8(entry.analyze_count),
+        Datum::Int8(entry.autovac_analyze_count),
+    ]
 }
 
 fn is_system(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema") || schema.starts_with("pg_toast")
 }
 
+fn is_user(schema: &str) -> bool {
+    !is_system(schema)
+}
+
+fn any(_: &str) -> bool {
+    true
+}
+
 pub(super) fn all_tables(_: &Objects) -> Result<Rows> {
-    tables(|_, _| true)
+    tables(any, stat_row)
 }
 
 pub(super) fn user_tables(_: &Objects) -> Result<Rows> {
-    tables(|_, schema| !is_system(schema))
+    tables(is_user, stat_row)
 }
 
 pub(super) fn sys_tables(_: &Objects) -> Result<Rows> {
-    tables(|_, schema| is_system(schema))
+    tables(is_system, stat_row)
+}
+
+pub(super) const STATIO_COLUMNS: Columns = &[
+    ("relid", oid::OID),
+    ("schemaname", oid::NAME),
+    ("relname", oid::NAME),
+    ("heap_blks_read", oid::INT8),
+    ("heap_blks_hit", oid::INT8),
+    ("idx_blks_read", oid::INT8),
+    ("idx_blks_hit", oid::INT8),
+    ("toast_blks_read", oid::INT8),
+    ("toast_blks_hit", oid::INT8),
+    ("tidx_blks_read", oid::INT8),
+    ("tidx_blks_hit", oid::INT8),
+];
+
+fn statio_row(class: &PgClassRow, schema: Rc<str>, entry: &TableEntry) -> Row {
+    let mut row = vec![
+        Datum::Oid(class.oid.0),
+        Datum::Text(schema),
+        Datum::text(&class.relname),
+        Datum::Int8(entry.blocks_fetched - entry.blocks_hit),
+        Datum::Int8(entry.blocks_hit),
+    ];
+    // There are no indexes and no TOAST tables.
+    row.resize(STATIO_COLUMNS.len(), Datum::Null);
+    row
+}
+
+pub(super) fn statio_all_tables(_: &Objects) -> Result<Rows> {
+    tables(any, statio_row)
+}
+
+pub(super) fn statio_user_tables(_: &Objects) -> Result<Rows> {
+    tables(is_user, statio_row)
+}
+
+pub(super) fn statio_sys_tables(_: &Objects) -> Result<Rows> {
+    tables(is_system, statio_row)
 }
 
 pub(super) const DATABASE_COLUMNS: Columns = &[

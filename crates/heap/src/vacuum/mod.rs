@@ -19,9 +19,9 @@ mod truncate; // 4. the end of the table
 
 use std::rc::Rc;
 
-use common::{BlockNumber, ForkNumber, MultiXactId, Xid};
+use common::{BlockNumber, MultiXactId, Xid};
 use elog::Result;
-use storage::{Pin, ReadMode, Strategy, freespace};
+use storage::{Pin, Strategy, freespace};
 use transam::GlobalVis;
 
 use crate::freeze::{Cutoffs, Oldest};
@@ -216,9 +216,7 @@ impl Vacuum<'_> {
             *map = Some(vm::pin(self.table, block)?);
         }
         let Some(map) = map.as_ref() else { return Ok(()) };
-        let strategy = Some(&self.strategy);
-        let node = self.table.node;
-        let pin = storage::read_buffer(node, ForkNumber::Main, block, ReadMode::Normal, strategy)?;
+        let pin = crate::hio::read(self.table, block, Some(&self.strategy))?;
         if let Some(write) = pin.try_cleanup_lock() {
             return page_scan::with_lock(self, block, write, map, visible_by_map);
         }
