@@ -169,6 +169,7 @@ fn run(job: &Job) -> Result<()> {
                 session: &session,
                 source: "",
                 role: BOOTSTRAP_SUPERUSER,
+                in_use: &|_| false,
                 superuser: true,
             };
             commands::vacuum::run(&cx, options, std::slice::from_ref(&target))

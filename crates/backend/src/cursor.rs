@@ -31,6 +31,12 @@ pub(crate) fn declare(
     params: &[Datum],
 ) -> Result<()> {
     let Some(query) = declaration.query() else { return Ok(()) };
+    if query.modifies() {
+        return Err(error!(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "DECLARE CURSOR must not contain data-modifying statements in WITH"
+        ));
+    }
     if name.is_empty() {
         return Err(error!(SqlState::INVALID_CURSOR_NAME, "invalid cursor name: must not be empty"));
     }

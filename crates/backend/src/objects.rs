@@ -90,6 +90,11 @@ impl Objects {
         self.portals.borrow().values().map(look).collect()
     }
 
+    /// Whether a portal that is not closed reads a table.
+    pub(crate) fn reads_table(&self, table: common::Oid) -> bool {
+        self.portals.borrow().values().any(|portal| portal.reads_table(table))
+    }
+
     /// Closes all portals. C: `PortalHashTableDeleteAll`.
     pub(crate) fn drop_all_portals(&self) {
         self.portals.borrow_mut().clear();

@@ -73,7 +73,7 @@ impl Prepared {
             Some(command) => {
                 let inner = match command {
                     Statement::DeclareCursor { query, .. } => Some(Statement::Select(query.clone())),
-                    Statement::Explain(_, inner) if is_query(inner) => Some((**inner).clone()),
+                    Statement::Explain(_, inner) => explained(inner),
                     _ => None,
                 };
                 let inner = inner.map(|query| PreparedQuery::new(&query, &text, params)).transpose()?;
@@ -128,6 +128,19 @@ impl Prepared {
 fn columns_of(query: &PreparedQuery) -> Option<Vec<Column>> {
     let columns = query.columns().to_vec();
     (!columns.is_empty() || !query.modifies()).then_some(columns)
+}
+
+/// The query whose plan EXPLAIN shows. C: the cases of `ExplainOneUtility`.
+fn explained(inner: &Statement) -> Option<Statement> {
+    match inner {
+        Statement::CreateTableAs(create) => explained(&create.query),
+        Statement::DeclareCursor { query, .. } => Some(Statement::Select(query.clone())),
+        query if is_query(query) => match query.select_into() {
+            Some(create) => Some(*create.query),
+            None => Some(query.clone()),
+        },
+        _ => None,
+    }
 }
 
 /// True for what the executor runs; the rest is a command.
@@ -254,6 +267,11 @@ impl Portal {
     /// What DECLARE asked for; nothing special if it was not DECLARE.
     pub(crate) fn options(&self) -> CursorOptions {
         self.declared.unwrap_or_default()
+    }
+
+    /// Whether its query is open and reads a table.
+    pub(crate) fn reads_table(&self, table: Oid) -> bool {
+        matches!(&self.progress, Progress::Running(running) if running.reads(table))
     }
 
     /// Has it returned rows before?

@@ -100,8 +100,16 @@ pub(crate) fn with_context<T>(
 ) -> Result<T> {
     let env = env();
     let user = &env.identity.current_user;
+    let in_use = |oid| session.objects.reads_table(oid);
     Calls::of(session).with(|calls| {
-        work(&Context { env: &env, session: calls, source, role: user.oid, superuser: user.superuser })
+        work(&Context {
+            env: &env,
+            session: calls,
+            source,
+            role: user.oid,
+            superuser: user.superuser,
+            in_use: &in_use,
+        })
     })
 }
 
@@ -124,6 +132,8 @@ pub(crate) enum Params<'a> {
 pub(crate) struct PreparedQuery {
     /// Replaced when catalogs have changed.
     plan: RefCell<Plan>,
+    /// Under which the plan was made. C: `search_path` of a `CachedPlanSource`.
+    search_path: RefCell<String>,
     statement: Rc<Statement>,
     source: Rc<str>,
     columns: Vec<Column>,
@@ -145,6 +155,7 @@ impl PreparedQuery {
             columns: plan.columns().to_vec(),
             param_types: plan.param_types().to_vec(),
             plan: RefCell::new(plan),
+            search_path: RefCell::new(guc::vars::SEARCH_PATH.get().to_string()),
         })
     }
 
@@ -161,6 +172,12 @@ impl PreparedQuery {
         self.plan.borrow().modifies()
     }
 
+    /// The plan as a command runs it that has a use of its own for the rows.
+    pub(crate) fn current_plan(&self) -> Result<Plan> {
+        self.revalidate()?;
+        Ok(self.plan.borrow().clone())
+    }
+
     /// Begins a run with parameters of those types.
     pub(crate) fn start(&self, params: Vec<Datum>, session: &Session) -> Result<Running> {
         guc::note_first_query();
@@ -172,10 +189,14 @@ impl PreparedQuery {
     /// C: `RevalidateCachedQuery`.
     fn revalidate(&self) -> Result<()> {
         let mut plan = self.plan.borrow_mut();
-        while !plan.revalidate()? {
+        let path = guc::vars::SEARCH_PATH.get();
+        let mut same_path = *self.search_path.borrow() == *path;
+        while !same_path || !plan.revalidate()? {
             let params = ParamTypes::Fixed(&self.param_types);
             let fresh = executor::analyze_statement(&self.statement, &self.source, params, &env())?;
             *plan = executor::plan(fresh);
+            same_path = true;
+            path.to_string().clone_into(&mut self.search_path.borrow_mut());
             if plan.columns() != self.columns {
                 return Err(error!(
                     SqlState::FEATURE_NOT_SUPPORTED,
@@ -201,13 +222,17 @@ pub(crate) struct Running {
     calls: Calls,
     /// Keeps what the query sees while its portal rests. C: `queryDesc->snapshot`.
     snapshot: transam::snapshot::Registered,
+    /// What it reads.
+    tables: Vec<Oid>,
 }
 
 impl Running {
     fn of(plan: &Plan, params: Vec<Datum>, session: &Session) -> Result<Running> {
+        check_rights(plan)?;
         let snapshot = transam::transaction_snapshot()?;
         let snapshot = transam::snapshot::register(&snapshot);
-        Ok(Running { execution: plan.start(params), calls: Calls::of(session), snapshot })
+        let tables = plan.tables().map(|(table, _)| table).collect();
+        Ok(Running { execution: plan.start(params), calls: Calls::of(session), snapshot, tables })
     }
 
     /// Makes the query's snapshot the active one until the guard goes. C: `PushActiveSnapshot` in `PortalRunSelect`.
@@ -221,10 +246,21 @@ impl Running {
         self.calls.with(|calls| execution.next(calls))
     }
 
+    /// Whether a table is part of it.
+    pub(crate) fn reads(&self, table: Oid) -> bool {
+        self.tables.contains(&table)
+    }
+
     /// The tag it completes under, with the number of rows. C: `PortalRun`'s `qc`.
     pub(crate) fn command_tag(&self) -> String {
         self.execution.command_tag()
     }
+}
+
+fn check_rights(plan: &Plan) -> Result<()> {
+    let identity = identity::get();
+    let user = &identity.current_user;
+    commands::rights::check_plan(user.oid, user.superuser, plan)
 }
 
 impl std::fmt::Debug for Running {
@@ -242,11 +278,13 @@ pub(crate) fn explain(
     session: &Session,
 ) -> Result<Vec<Row>> {
     let options = ExplainOptions::parse(options, source)?;
+    check_rights(&query.plan.borrow())?;
+    let shown = params.clone();
     if options.analyze {
         let mut running = query.start(params, session)?;
         let _active = running.activate();
         while running.next()?.is_some() {}
     }
-    let lines = executor::explain(&query.plan.borrow(), options);
+    let lines = executor::explain(&query.plan.borrow(), options, &shown);
     Ok(lines.into_iter().map(|line| vec![Datum::text(line)]).collect())
 }

@@ -45,6 +45,8 @@ pub(crate) struct Session {
     skip_until_sync: bool,
     timer_armed: bool,
     began: Instant,
+    /// How it ends if the client leaves.
+    end: SessionEnd,
 }
 
 thread_local! {
@@ -64,6 +66,10 @@ pub(crate) fn queue_report(report: &PgError) {
             report::notice_response(&mut queue, report);
         }
         HAS_REPORTS.set(true);
+        if report.severity >= Severity::Panic {
+            // There will be no other moment: the process aborts next.
+            miscinit::signals::send_farewell(&queue);
+        }
     });
 }
 
@@ -87,6 +93,7 @@ impl Session {
             skip_until_sync: false,
             timer_armed: false,
             began: Instant::now(),
+            end: SessionEnd::Normal,
         }
     }
 
@@ -97,7 +104,10 @@ impl Session {
             // A Rust panic costs one statement, unless it may have left shared memory half changed.
             match elog::catch_panic(|| self.turn(&mut body)) {
                 Ok(true) => {}
-                Ok(false) => self.leave(0),
+                Ok(false) => {
+                    let end = self.end;
+                    self.leave(0, end);
+                }
                 Err(error) => self.recover(&error),
             }
         }
@@ -111,8 +121,12 @@ impl Session {
         let mut policy = self.idle_policy();
         let kind = match self.port.read_message(body, &mut policy)? {
             Incoming::Message(kind) => kind,
-            Incoming::Broken => return Ok(false),
+            Incoming::Broken => {
+                self.end = SessionEnd::Abandoned;
+                return Ok(false);
+            }
             Incoming::Eof => {
+                self.end = SessionEnd::Abandoned;
                 if self.transaction.status() != Status::Idle {
                     pg_error!(
                         LogServerOnly,
@@ -274,7 +288,7 @@ impl Session {
         }
         if error.severity >= Severity::Fatal {
             let _ = self.flush();
-            self.leave(1);
+            self.leave(1, if wait::was_sent_away() { SessionEnd::Killed } else { SessionEnd::Fatal });
         }
         self.transaction.fail();
         if self.in_extended_query {
@@ -306,9 +320,9 @@ impl Session {
     }
 
     /// Ends the session.
-    fn leave(&mut self, code: i32) -> ! {
+    fn leave(&mut self, code: i32, end: SessionEnd) -> ! {
         self.transaction.fail();
-        pgstat::report_disconnect(if code == 0 { SessionEnd::Normal } else { SessionEnd::Fatal });
+        pgstat::report_disconnect(end);
         pgstat::report_stat(crate::identity::get().database, true);
         if guc::vars::LOG_DISCONNECTIONS.get() {
             self.log_disconnection();

@@ -162,11 +162,18 @@ fn run_on_tables(session: &Session, statement: &Statement, prepared: &Prepared) 
 }
 
 /// CREATE TABLE AS completes as the query that it runs.
-fn create_table_as(session: &Session, stmt: &CreateTableAsStmt, text: &str) -> Result<Answer> {
+fn create_table_as(session: &mut Session, stmt: &CreateTableAsStmt, text: &str) -> Result<Answer> {
     xact::prevent_if_read_only(if stmt.is_select_into { "SELECT INTO" } else { "CREATE TABLE AS" })?;
+    let executed = match &*stmt.query {
+        Statement::Execute { name, args } => {
+            let (query, params) = prepare::to_explain(session, name, args, text)?;
+            Some((query.current_plan()?, params))
+        }
+        _ => None,
+    };
     let snapshot = transam::transaction_snapshot()?;
     let _active = transam::snapshot::push_active(&snapshot);
-    let rows = query::with_context(session, text, |cx| commands::create_as::run(cx, stmt))?;
+    let rows = query::with_context(session, text, |cx| commands::create_as::run(cx, stmt, executed))?;
     let tag = match rows {
         Some(_) if !stmt.with_data => Cow::Borrowed("CREATE TABLE AS"),
         Some(rows) => Cow::Owned(format!("SELECT {rows}")),
@@ -189,6 +196,10 @@ fn explain(
         return query::explain(options, &query, params, text, session);
     }
     let query = prepared.query().ok_or_else(|| not_supported("EXPLAIN of a command"))?;
+    let creates = !crate::portal::is_query(inner) || inner.select_into().is_some();
+    if creates && options.iter().any(|option| option.name == "analyze") {
+        return Err(not_supported("EXPLAIN ANALYZE of a command"));
+    }
     query::explain(options, query, params.to_vec(), text, session)
 }
 

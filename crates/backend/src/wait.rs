@@ -31,6 +31,8 @@ thread_local! {
     static POSTMASTER_LOST: Cell<bool> = const { Cell::new(false) };
     /// The client has been told of it.
     static CLIENT_WARNED: Cell<bool> = const { Cell::new(false) };
+    /// An operator has ended the session.
+    static SENT_AWAY: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How a session waits for its client.
@@ -141,6 +143,7 @@ pub(crate) fn process_interrupts() -> Result<()> {
         sinval::note_procsignal();
     }
     if interrupt::take(Pending::ProcDie) {
+        SENT_AWAY.set(true);
         return Err(fatal!(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command"));
     }
     if interrupt::take(Pending::QueryCancel) {
@@ -152,6 +155,11 @@ pub(crate) fn process_interrupts() -> Result<()> {
         return Err(cancelled("canceling statement due to statement timeout"));
     }
     Ok(())
+}
+
+/// Whether this session ends because of SIGTERM. C: `DISCONNECT_KILLED`.
+pub(crate) fn was_sent_away() -> bool {
+    SENT_AWAY.get()
 }
 
 fn cancelled(message: &'static str) -> PgError {

@@ -96,7 +96,7 @@ impl Definition {
                         )
                         .position(cx.position(constraint.loc)));
                     }
-                    let purpose = ExprPurpose::Default(&column.name, type_id, typmod);
+                    let purpose = ExprPurpose::Default(&column.name, type_id, -1);
                     compile_expr(&expr.expr, cx.source, purpose, &[], cx.env)?;
                     spec.default = Some(expr.text.clone());
                 }

@@ -25,12 +25,12 @@ use parser::ast::Loc;
 use crate::Context;
 
 /// Indexes (from 0) of the columns that are copied: those named, or all. C: `CopyGetAttnums`.
-fn column_indexes(cx: &Context<'_>, table: &Rc<TableInfo>, named: &[(String, Loc)]) -> Result<Vec<usize>> {
+fn column_indexes(table: &Rc<TableInfo>, named: &[(String, Loc)]) -> Result<Vec<usize>> {
     if named.is_empty() {
         return Ok((0..table.natts()).filter(|i| !table.desc.attrs[*i].is_dropped).collect());
     }
     let mut indexes = Vec::with_capacity(named.len());
-    for (name, loc) in named {
+    for (name, _) in named {
         let Some(index) = table.column(name) else {
             return Err(error!(
                 SqlState::UNDEFINED_COLUMN,
@@ -38,8 +38,7 @@ fn column_indexes(cx: &Context<'_>, table: &Rc<TableInfo>, named: &[(String, Loc
             ));
         };
         if indexes.contains(&index) {
-            return Err(error!(SqlState::DUPLICATE_COLUMN, "column \"{name}\" specified more than once")
-                .position(cx.position(*loc)));
+            return Err(error!(SqlState::DUPLICATE_COLUMN, "column \"{name}\" specified more than once"));
         }
         indexes.push(index);
     }

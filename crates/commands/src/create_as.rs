@@ -8,39 +8,47 @@ use common::SqlState;
 use elog::{Result, error};
 use executor::{Column, ParamTypes, Plan};
 use heap::{BulkInsert, InsertOptions, Tuple};
-use parser::ast::{CreateTableAsStmt, Persistence, Statement};
+use parser::ast::{CreateTableAsStmt, Persistence};
 use types::store::Form;
-use types::{format_type, oid};
+use types::{Datum, format_type, oid};
 
-use crate::{Context, not_supported, table};
+use crate::{Context, not_supported, rights, table};
 
 /// Makes the table and fills it; returns the number of rows, `None` if the table was there and may be. The caller has
-/// pushed the query's snapshot. C: `ExecCreateTableAs`.
+/// pushed the query's snapshot; of `CREATE TABLE AS EXECUTE` it brings the plan and its parameters. C: `ExecCreateTableAs`.
 ///
 /// # Errors
 /// Those of the query and of CREATE TABLE.
-pub fn run(cx: &Context<'_>, stmt: &CreateTableAsStmt) -> Result<Option<u64>> {
+pub fn run(
+    cx: &Context<'_>,
+    stmt: &CreateTableAsStmt,
+    executed: Option<(Plan, Vec<Datum>)>,
+) -> Result<Option<u64>> {
     let into = &stmt.into;
     if into.persistence != Persistence::Permanent {
         return Err(not_supported("temporary and unlogged tables are"));
     }
-    if matches!(*stmt.query, Statement::Execute { .. }) {
-        return Err(not_supported("CREATE TABLE AS EXECUTE is"));
-    }
-    let analyzed = executor::analyze_statement(&stmt.query, cx.source, ParamTypes::Fixed(&[]), cx.env)?;
-    let plan = executor::plan(analyzed);
+    let (plan, params) = match executed {
+        Some(executed) => executed,
+        None => {
+            let none = ParamTypes::Fixed(&[]);
+            let analyzed = executor::analyze_statement(&stmt.query, cx.source, none, cx.env)?;
+            (executor::plan(analyzed), Vec::new())
+        }
+    };
     let Some((schema, name)) = table::new_name(cx, &into.relation, stmt.if_not_exists)? else {
         return Ok(None);
     };
     let columns = columns(&plan, &into.columns)?;
     let mut spec = CreateSpec::new(name, schema, cx.role, columns);
-    spec.options = table::storage_options(&into.options)?;
+    spec.options = crate::options::storage_options(&into.options)?;
     let oid = create_relation(&spec)?;
     transam::xact::command_counter_increment()?;
     if !stmt.with_data {
         return Ok(Some(0));
     }
-    fill(cx, &plan, oid).map(Some)
+    rights::check_plan(cx.role, cx.superuser, &plan)?;
+    fill(cx, &plan, params, oid).map(Some)
 }
 
 fn columns(plan: &Plan, names: &[String]) -> Result<Vec<ColumnSpec>> {
@@ -65,13 +73,13 @@ fn columns(plan: &Plan, names: &[String]) -> Result<Vec<ColumnSpec>> {
     plan.columns().iter().enumerate().map(column).collect()
 }
 
-fn fill(cx: &Context<'_>, plan: &Plan, oid: common::Oid) -> Result<u64> {
+fn fill(cx: &Context<'_>, plan: &Plan, params: Vec<Datum>, oid: common::Oid) -> Result<u64> {
     let relation = relation::open_locked(oid)?;
     let cid = transam::xact::current_command_id(true);
     // A table that nobody else sees has no free space worth looking for.
     let options = InsertOptions { skip_fsm: true, ..InsertOptions::default() };
     let (mut bulk, mut tuple, mut row) = (BulkInsert::new(), Tuple::new(), Vec::new());
-    let mut execution = plan.start(Vec::new());
+    let mut execution = plan.start(params);
     let mut rows = 0;
     while execution.next_into(cx.session, &mut row)? {
         tuple.form(&relation.desc, &row)?;

@@ -6,6 +6,7 @@
 //!
 //! - [`table`]: CREATE TABLE, DROP TABLE, TRUNCATE, LOCK; [`create_as`]: CREATE TABLE AS;
 //! - [`copy`]: COPY in both directions;
+//! - [`rights`]: who may do what;
 //! - [`vacuum`](mod@vacuum): VACUUM and ANALYZE.
 //!
 //! Invariants:
@@ -17,8 +18,10 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod options;
 pub mod copy;
 pub mod create_as;
+pub mod rights;
 pub mod table;
 pub mod vacuum;
 
@@ -43,6 +46,8 @@ pub struct Context<'a> {
     pub role: Oid,
     /// Whether that is a superuser.
     pub superuser: bool,
+    /// Whether a query of this session that is not at its end reads the table. C: `rd_refcnt` above the command's own.
+    pub in_use: &'a dyn Fn(Oid) -> bool,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -68,6 +73,13 @@ impl Context<'_> {
     /// The schema and the name of a relation; a database's name in front must be this one's.
     fn schema_and_name<'r>(&self, relation: &'r RangeVar) -> Result<(Option<&'r str>, &'r str)> {
         let (database, schema, name) = relation.parts();
+        if relation.name.len() > 3 {
+            return Err(error!(
+                SqlState::SYNTAX_ERROR,
+                "improper relation name (too many dotted names): {}",
+                relation.name.join(".")
+            ));
+        }
         if database.is_some_and(|database| database != self.env.current_database()) {
             return Err(error!(
                 SqlState::FEATURE_NOT_SUPPORTED,

@@ -12,11 +12,13 @@ use common::{Oid, SqlState};
 use elog::{PgError, Result, error, pg_error};
 use lmgr::LockMode;
 use parser::ast::{
-    CreateTableStmt, DefElem, DropKind, DropStmt, LockStmt, OptionValue, Persistence, RangeVar,
+    CreateTableStmt, DropKind, DropStmt, LockStmt, Persistence, RangeVar,
     TableLockMode, TruncateStmt,
 };
 
 use crate::columns::Definition;
+use crate::options::storage_options;
+use crate::rights::{self, Right};
 use crate::{Context, not_supported};
 
 /// Owner of schema `public`: whoever owns the database. C: `ROLE_PG_DATABASE_OWNER`.
@@ -45,7 +47,8 @@ pub fn create(cx: &Context<'_>, stmt: &CreateTableStmt) -> Result<()> {
 /// # Errors
 /// 3F000, 42501, 42P07.
 pub fn new_name(cx: &Context<'_>, relation: &RangeVar, if_not_exists: bool) -> Result<Option<(Oid, String)>> {
-    let (schema, name) = cx.schema_and_name(relation)?;
+    let (schema, name) =
+        cx.schema_and_name(relation).map_err(|e| e.position(cx.position(relation.loc)))?;
     let schema = namespace::creation_schema(schema).map_err(|e| e.position(cx.position(relation.loc)))?;
     check_may_create(cx, relation, schema, name)?;
     if if_not_exists && namespace::relation_in(name, schema)?.is_some() {
@@ -58,8 +61,8 @@ pub fn new_name(cx: &Context<'_>, relation: &RangeVar, if_not_exists: bool) -> R
 fn check_may_create(cx: &Context<'_>, relation: &RangeVar, schema: Oid, name: &str) -> Result<()> {
     let denied = |text: String| error!(SqlState::INSUFFICIENT_PRIVILEGE, "{text}");
     let Some(row) = syscache::namespace(schema)? else { return Ok(()) };
-    if schema == namespace::PG_CATALOG {
-        return Err(denied(format!("permission denied to create \"pg_catalog.{name}\""))
+    if schema == namespace::PG_CATALOG || schema == namespace::PG_TOAST {
+        return Err(denied(format!("permission denied to create \"{}.{name}\"", row.nspname))
             .detail("System catalog modifications are currently disallowed."));
     }
     let owns_database = || -> Result<bool> {
@@ -110,69 +113,6 @@ fn refuse_unsupported(cx: &Context<'_>, stmt: &CreateTableStmt) -> Result<()> {
     }
 }
 
-/// Storage parameters of tables beside `fillfactor`. C: the `RELOPT_KIND_HEAP` rows of reloptions.c.
-const KNOWN_OPTIONS: [&str; 21] = [
-    "autovacuum_enabled",
-    "autovacuum_vacuum_threshold",
-    "autovacuum_vacuum_scale_factor",
-    "autovacuum_vacuum_insert_threshold",
-    "autovacuum_vacuum_insert_scale_factor",
-    "autovacuum_analyze_threshold",
-    "autovacuum_analyze_scale_factor",
-    "autovacuum_vacuum_cost_delay",
-    "autovacuum_vacuum_cost_limit",
-    "autovacuum_freeze_min_age",
-    "autovacuum_freeze_max_age",
-    "autovacuum_freeze_table_age",
-    "autovacuum_multixact_freeze_min_age",
-    "autovacuum_multixact_freeze_max_age",
-    "autovacuum_multixact_freeze_table_age",
-    "log_autovacuum_min_duration",
-    "parallel_workers",
-    "toast_tuple_target",
-    "vacuum_index_cleanup",
-    "vacuum_truncate",
-    "user_catalog_table",
-];
-
-/// `name=value` each, as pg_class keeps them. C: `transformRelOptions`, `heap_reloptions`.
-pub(crate) fn storage_options(options: &[DefElem]) -> Result<Vec<String>> {
-    let mut stored: Vec<String> = Vec::new();
-    for option in options {
-        let name = option.name.as_str();
-        let value = match &option.value {
-            None => "true".to_owned(),
-            Some(OptionValue::Boolean(on)) => on.to_string(),
-            Some(OptionValue::Integer(number)) => number.to_string(),
-            Some(OptionValue::Float(text) | OptionValue::String(text)) => text.clone(),
-            Some(_) => return Err(invalid(format!("invalid value for option \"{name}\""))),
-        };
-        if name == "fillfactor" {
-            check_fillfactor(&value)?;
-        } else if !KNOWN_OPTIONS.contains(&name) {
-            return Err(invalid(format!("unrecognized parameter \"{name}\"")));
-        }
-        if stored.iter().any(|other| other.split('=').next() == Some(name)) {
-            return Err(invalid(format!("parameter \"{name}\" specified more than once")));
-        }
-        stored.push(format!("{name}={value}"));
-    }
-    Ok(stored)
-}
-
-fn invalid(text: String) -> PgError {
-    error!(SqlState::INVALID_PARAMETER_VALUE, "{text}")
-}
-
-fn check_fillfactor(value: &str) -> Result<()> {
-    match value.parse::<i64>() {
-        Ok(10..=100) => Ok(()),
-        Ok(_) => Err(invalid(format!("value {value} out of bounds for option \"fillfactor\""))
-            .detail("Valid values are between \"10\" and \"100\".")),
-        Err(_) => Err(invalid(format!("invalid value for integer option \"fillfactor\": {value}"))),
-    }
-}
-
 // --- DROP ---
 
 /// DROP TABLE; other kinds do not exist here, which is what they are told. C: `RemoveRelations`.
@@ -211,7 +151,10 @@ fn find_to_drop(cx: &Context<'_>, stmt: &DropStmt, wanted: &RangeVar) -> Result<
         return skip(format!("schema \"{schema}\" does not exist"));
     }
     let Some(oid) = namespace::lookup_relation(schema, name)? else {
-        let missing = format!("{word} \"{}\" does not exist", wanted.name.join("."));
+        if cx.env.lookup(schema, name).is_some() {
+            return Err(if stmt.kind == DropKind::View { system_catalog(name) } else { not_a(name, b'v', word) });
+        }
+        let missing = format!("{word} \"{name}\" does not exist");
         if stmt.missing_ok {
             return skip(missing);
         }
@@ -223,12 +166,13 @@ fn find_to_drop(cx: &Context<'_>, stmt: &DropStmt, wanted: &RangeVar) -> Result<
         return Err(error!(SqlState::UNDEFINED_TABLE, "{word} \"{name}\" does not exist"));
     };
     if !(stmt.kind == DropKind::Table && class.relkind == b'r') {
-        return Err(wrong_kind(&class, word));
+        return Err(not_a(&class.relname, class.relkind, word));
     }
     cx.require_owner(class.relowner, "table", name)?;
     if class.oid < FIRST_NORMAL_OID {
         return Err(system_catalog(name));
     }
+    check_not_in_use(cx, "DROP TABLE", &class)?;
     Ok(Some(class))
 }
 
@@ -237,16 +181,16 @@ fn system_catalog(name: &str) -> PgError {
 }
 
 /// C: `DropErrorMsgWrongType`.
-fn wrong_kind(class: &PgClassRow, wanted: &str) -> PgError {
+fn not_a(name: &str, relkind: u8, wanted: &str) -> PgError {
     let article = if wanted == "index" { "an" } else { "a" };
-    let (kind, command) = match class.relkind {
+    let (kind, command) = match relkind {
         b'v' => ("view", "DROP VIEW"),
         b'i' => ("index", "DROP INDEX"),
         b'S' => ("sequence", "DROP SEQUENCE"),
         b'm' => ("materialized view", "DROP MATERIALIZED VIEW"),
         _ => ("table", "DROP TABLE"),
     };
-    let mut error = error!(SqlState::WRONG_OBJECT_TYPE, "\"{}\" is not {article} {wanted}", class.relname);
+    let mut error = error!(SqlState::WRONG_OBJECT_TYPE, "\"{name}\" is not {article} {wanted}");
     let article = if kind == "index" { "an" } else { "a" };
     error = error.hint(format!("Use {command} to remove {article} {kind}."));
     error
@@ -273,6 +217,10 @@ pub fn truncate(cx: &Context<'_>, stmt: &TruncateStmt) -> Result<()> {
     transam::xact::prevent_if_read_only("TRUNCATE TABLE")?;
     let mut relations: Vec<Rc<Relation>> = Vec::new();
     for wanted in &stmt.relations {
+        let (schema, name) = cx.schema_and_name(wanted)?;
+        if cx.env.lookup(schema, name).is_some() {
+            return Err(error!(SqlState::WRONG_OBJECT_TYPE, "\"{name}\" is not a table"));
+        }
         let relation = open(cx, wanted, LockMode::AccessExclusive)?;
         if relation.class.relkind != b'r' {
             return Err(error!(SqlState::WRONG_OBJECT_TYPE, "\"{}\" is not a table", relation.name()));
@@ -280,9 +228,8 @@ pub fn truncate(cx: &Context<'_>, stmt: &TruncateStmt) -> Result<()> {
         if relation.oid() < FIRST_NORMAL_OID {
             return Err(system_catalog(relation.name()));
         }
-        if !(cx.superuser || relation.class.relowner == cx.role) {
-            return Err(permission_denied(relation.name()));
-        }
+        rights::require(cx.role, cx.superuser, &relation.class, Right::Truncate)?;
+        check_not_in_use(cx, "TRUNCATE", &relation.class)?;
         if relations.iter().all(|other| other.oid() != relation.oid()) {
             relations.push(relation);
         }
@@ -294,8 +241,15 @@ pub fn truncate(cx: &Context<'_>, stmt: &TruncateStmt) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn permission_denied(name: &str) -> PgError {
-    error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied for table {name}")
+/// C: `CheckTableNotInUse`.
+fn check_not_in_use(cx: &Context<'_>, command: &str, class: &PgClassRow) -> Result<()> {
+    if !(cx.in_use)(class.oid) {
+        return Ok(());
+    }
+    Err(error!(
+        SqlState::OBJECT_IN_USE,
+        "cannot {command} \"{}\" because it is being used by active queries in this session", class.relname
+    ))
 }
 
 /// The lock manager's name for a mode of LOCK TABLE.
@@ -320,6 +274,10 @@ pub fn lock(cx: &Context<'_>, stmt: &LockStmt) -> Result<()> {
     let mode = lock_mode(stmt.mode);
     for wanted in &stmt.relations {
         let (schema, name) = cx.schema_and_name(wanted)?;
+        // A view of the server's own state has nothing to lock.
+        if cx.env.lookup(schema, name).is_some() {
+            continue;
+        }
         let missing =
             || error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", wanted.name.join("."));
         let oid = namespace::lookup_relation(schema, name)?.ok_or_else(missing)?;
@@ -327,9 +285,12 @@ pub fn lock(cx: &Context<'_>, stmt: &LockStmt) -> Result<()> {
         if !matches!(class.relkind, b'r' | b'v') {
             return Err(error!(SqlState::WRONG_OBJECT_TYPE, "\"{name}\" is not a table or view"));
         }
-        if !(cx.superuser || class.relowner == cx.role) {
-            return Err(permission_denied(name));
-        }
+        let right = match mode {
+            LockMode::AccessShare => Right::Select,
+            LockMode::RowExclusive => Right::Write,
+            _ => Right::Truncate,
+        };
+        rights::require(cx.role, cx.superuser, &class, right)?;
         if !stmt.nowait {
             relation::lock(oid, mode)?;
         } else if !lmgr::conditional_lock_relation(relation::lock_database(oid), oid, mode)? {

@@ -46,7 +46,12 @@ impl Options {
     /// 42601 for an option that there is not.
     pub fn parse(is_vacuum: bool, options: &[DefElem], source: &str) -> Result<Options> {
         let mut parsed = Options { vacuum: is_vacuum, analyze: !is_vacuum, ..Options::default() };
+        let mut parallel = 0;
         for option in options {
+            if option.name == "parallel" && is_vacuum {
+                parallel = check_parallel(option, source)?;
+                continue;
+            }
             let on = boolean(option)?;
             match option.name.as_str() {
                 "verbose" => parsed.verbose = on,
@@ -57,8 +62,8 @@ impl Options {
                 "disable_page_skipping" if is_vacuum => parsed.disable_page_skipping = on,
                 "truncate" if is_vacuum => parsed.truncate = Some(on),
                 "process_toast" if is_vacuum => parsed.process_toast = Some(on),
-                // There are no indexes, and no workers, to do it with.
-                "index_cleanup" | "parallel" if is_vacuum => {}
+                // There are no indexes to do it with.
+                "index_cleanup" if is_vacuum => {}
                 name => {
                     let command = if is_vacuum { "VACUUM" } else { "ANALYZE" };
                     return Err(error!(SqlState::SYNTAX_ERROR, "unrecognized {command} option \"{name}\"")
@@ -66,7 +71,35 @@ impl Options {
                 }
             }
         }
+        if parsed.full && parallel > 0 {
+            return Err(error!(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "VACUUM FULL cannot be performed in parallel"
+            ));
+        }
+        if parsed.full && parsed.process_toast == Some(false) {
+            return Err(error!(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "PROCESS_TOAST required with VACUUM FULL"
+            ));
+        }
         Ok(parsed)
+    }
+}
+
+/// Number of workers, of which there are none here. C: the PARALLEL case of `ExecVacuum`.
+fn check_parallel(option: &DefElem, source: &str) -> Result<i64> {
+    let at = |text: &str| {
+        error!(SqlState::SYNTAX_ERROR, "{text}")
+            .position(parser::char_position(source, option.loc as usize))
+    };
+    match &option.value {
+        None => Err(at("parallel option requires a value between 0 and 1024")),
+        Some(OptionValue::Integer(workers @ 0..=1024)) => Ok(i64::from(*workers)),
+        Some(OptionValue::Integer(_)) => {
+            Err(at("parallel workers for vacuum must be between 0 and 1024"))
+        }
+        Some(_) => Err(error!(SqlState::SYNTAX_ERROR, "parallel requires an integer value")),
     }
 }
 
@@ -74,7 +107,7 @@ fn boolean(option: &DefElem) -> Result<bool> {
     match &option.value {
         None => Ok(true),
         Some(OptionValue::Boolean(on)) => Ok(*on),
-        Some(OptionValue::Integer(number)) => Ok(*number != 0),
+        Some(OptionValue::Integer(number @ 0..=1)) => Ok(*number != 0),
         Some(OptionValue::String(word)) => match word.to_ascii_lowercase().as_str() {
             "true" | "on" => Ok(true),
             "false" | "off" => Ok(false),
@@ -157,6 +190,12 @@ fn targets(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> 
     let mut oids = Vec::new();
     for wanted in relations {
         let (schema, name) = cx.schema_and_name(&wanted.relation)?;
+        if cx.env.lookup(schema, name).is_some() {
+            let verb = if options.vacuum { "vacuum" } else { "analyze" };
+            let text = format!("skipping \"{name}\" --- cannot {verb} non-tables or special system tables");
+            pg_error!(Warning, SqlState::WARNING, "{text}").report();
+            continue;
+        }
         let oid = catalog::namespace::lookup_relation(schema, name)?.ok_or_else(|| {
             error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", wanted.relation.name.join("."))
         })?;
@@ -166,6 +205,7 @@ fn targets(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> 
                 "ANALYZE option must be specified when a column list is provided"
             ));
         }
+        check_columns(oid, wanted)?;
         if may_process(cx, options, oid)? && !oids.contains(&oid) {
             oids.push(oid);
         }
@@ -179,6 +219,33 @@ fn targets(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> 
         }
     }
     Ok(oids)
+}
+
+/// C: the column list of `do_analyze_rel`.
+fn check_columns(oid: Oid, wanted: &VacuumRelation) -> Result<()> {
+    if wanted.columns.is_empty() {
+        return Ok(());
+    }
+    let Some(relation) = relation::try_open(oid, LockMode::AccessShare)? else { return Ok(()) };
+    for (index, column) in wanted.columns.iter().enumerate() {
+        let name: &str = column.as_ref();
+        let known = relation.desc.attrs.iter().any(|a| !a.is_dropped && &*a.name == name);
+        if !known {
+            return Err(error!(
+                SqlState::UNDEFINED_COLUMN,
+                "column \"{name}\" of relation \"{}\" does not exist",
+                relation.name()
+            ));
+        }
+        if wanted.columns[..index].contains(column) {
+            return Err(error!(
+                SqlState::DUPLICATE_COLUMN,
+                "column \"{name}\" of relation \"{}\" appears more than once",
+                relation.name()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Kind and rights; false after a WARNING. C: `vacuum_is_relation_owner`, the relkind check of `vacuum_rel`.

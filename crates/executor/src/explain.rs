@@ -8,6 +8,7 @@ use common::SqlState;
 use elog::{Result, error};
 use parser::ast::{DefElem, JoinKind, OptionValue, SetOp, quote_identifier};
 use parser::char_position;
+use types::Datum;
 
 use crate::exec::{Plan, PlanData};
 use crate::query::{
@@ -29,12 +30,15 @@ impl ExplainOptions {
     /// Reads the options of the statement. C: `ExplainQuery`.
     pub fn parse(options: &[DefElem], source: &str) -> Result<ExplainOptions> {
         let mut parsed = ExplainOptions { analyze: false, costs: true };
+        let (mut timing, mut wal) = (false, false);
         for option in options {
             let at = |e: elog::PgError| e.position(char_position(source, option.loc as usize));
             match option.name.as_str() {
                 "analyze" => parsed.analyze = boolean(option)?,
                 "costs" => parsed.costs = boolean(option)?,
-                "verbose" | "buffers" | "wal" | "settings" | "timing" | "summary" => {
+                "wal" => wal = boolean(option)?,
+                "timing" => timing = boolean(option)?,
+                "verbose" | "buffers" | "settings" | "summary" => {
                     boolean(option)?;
                 }
                 "format" => match &option.value {
@@ -59,6 +63,14 @@ impl ExplainOptions {
                 name => {
                     return Err(at(error!(SqlState::SYNTAX_ERROR, "unrecognized EXPLAIN option \"{name}\"")));
                 }
+            }
+        }
+        for (on, name) in [(wal, "WAL"), (timing, "TIMING")] {
+            if on && !parsed.analyze {
+                return Err(error!(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    "EXPLAIN option {name} requires ANALYZE"
+                ));
             }
         }
         Ok(parsed)
@@ -132,9 +144,11 @@ impl Step {
 }
 
 /// The lines of the QUERY PLAN column.
-pub fn explain(plan: &Plan, options: ExplainOptions) -> Vec<String> {
+/// With `params`, those stand where the plan has parameters, as in a custom plan.
+pub fn explain(plan: &Plan, options: ExplainOptions, params: &[Datum]) -> Vec<String> {
     let data = plan.data();
-    let names = Names::of(data);
+    let generic = &*guc::vars::PLAN_CACHE_MODE.get() == "force_generic_plan";
+    let names = Names::of(data, if generic { &[] } else { params });
     let cx = Explainer { data, names };
     let mut root = cx.query_step(&data.query);
     for (i, sub) in data.subplans.iter().enumerate() {
@@ -313,11 +327,11 @@ impl Explainer<'_> {
             From::Relation { alias, .. } => Step::new(on("Function Scan", alias, alias), Vec::new()),
             From::Table(scan) => {
                 let kind = if scan.tids.is_some() { "Tid Scan" } else { "Seq Scan" };
-                let tids = scan.tids.iter().flatten().map(|tid| format!("(ctid = {})", self.names.expr(tid)));
+                let tids = scan.tids.iter().flatten().map(|tid| format!("(ctid = {})", self.names.scan_expr(tid)));
                 let title = on(kind, &scan.table.name, &scan.alias);
                 Step { scan: Some(Estimate::of_scan(scan)), ..Step::new(title, Vec::new()) }
                     .note("TID Cond", tids.reduce(|a, b| format!("{a} OR {b}")))
-                    .note("Filter", scan.filter.as_ref().map(|f| self.names.expr(f)))
+                    .note("Filter", scan.filter.as_ref().map(|f| self.names.scan_expr(f)))
             }
             From::Filter(filter) => {
                 self.item_step(&filter.0).note("Filter", Some(self.names.expr(&filter.1)))

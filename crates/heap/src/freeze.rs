@@ -135,7 +135,7 @@ fn prepare_xmin(
         oldest.keep_xid(xmin);
         return Ok((false, false));
     }
-    if !transam::did_commit(xmin) {
+    if !transam::try_did_commit(xmin)? {
         return Err(corrupted(format!(
             "uncommitted xmin {xmin} from before xid cutoff {} needs to be frozen",
             cut.xid
@@ -155,7 +155,7 @@ fn prepare_plain_xmax(h: Header<'_>, xmax: Xid, cut: &Cutoffs, oldest: &mut Olde
         return Ok(false);
     }
     // A committed deleter's row should have been pruned before.
-    if !infomask::is_locked_only(h.infomask()) && transam::did_commit(xmax) {
+    if !infomask::is_locked_only(h.infomask()) && transam::try_did_commit(xmax)? {
         return Err(corrupted(format!("cannot freeze committed xmax {xmax}")));
     }
     Ok(true)
@@ -193,11 +193,10 @@ fn freeze_multi(multi: MultiXactId, mask: u16, cut: &Cutoffs, oldest: &mut Oldes
         oldest.keep_multi(multi);
         return Ok(MultiFate::Keep);
     }
-    let running = |xid| transam::is_current(xid) || transam::is_in_progress(xid);
     let mut kept = Vec::new();
     let mut updater = None;
     for (xid, status) in members {
-        let alive = running(xid);
+        let alive = transam::is_current(xid) || transam::try_is_in_progress(xid)?;
         if !status.is_update() {
             if alive {
                 kept.push((xid, status));
@@ -207,7 +206,7 @@ fn freeze_multi(multi: MultiXactId, mask: u16, cut: &Cutoffs, oldest: &mut Oldes
         if xid.precedes(cut.relfrozenxid) {
             return Err(old_updater(xid, cut));
         }
-        let committed = !alive && transam::did_commit(xid);
+        let committed = !alive && transam::try_did_commit(xid)?;
         if alive || committed {
             if xid.precedes(cut.xid) {
                 return Err(corrupted(format!("found update xid {xid} from before xid cutoff {}", cut.xid)));
@@ -257,7 +256,7 @@ fn freeze_old_multi(
         return Err(old_updater(xid, cut));
     }
     if xid.precedes(cut.xid) {
-        if transam::did_commit(xid) {
+        if transam::try_did_commit(xid)? {
             return Err(corrupted(format!("cannot freeze committed update xid {xid}")));
         }
         return Ok(MultiFate::Invalidate);

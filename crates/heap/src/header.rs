@@ -6,7 +6,8 @@
 //!
 //! C counterpart: access/htup_details.h.
 
-use common::{CommandId, ItemPointer, MultiXactId, OffsetNumber, Xid};
+use common::{CommandId, ItemPointer, MultiXactId, OffsetNumber, SqlState, Xid};
+use elog::{Result, error};
 
 /// Bytes before the null bitmap. C: `SizeofHeapTupleHeader`.
 pub const HEADER_SIZE: usize = 23;
@@ -96,6 +97,11 @@ pub struct Header<'a>(pub &'a [u8]);
 /// A row's header, for changing: in a page under an exclusive lock, or in a row that nobody else sees.
 pub struct HeaderMut<'a>(pub &'a mut [u8]);
 
+#[cold]
+fn too_short() -> elog::PgError {
+    error!(SqlState::DATA_CORRUPTED, "row is shorter than its header")
+}
+
 #[inline]
 fn u32_at(b: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
@@ -107,6 +113,16 @@ fn u16_at(b: &[u8], at: usize) -> u16 {
 }
 
 impl<'a> Header<'a> {
+    /// The header itself, if the row is long enough to have one. Bytes of a damaged page may not be; every rule of
+    /// visibility asks first, so that such a row costs a statement and not, by a panic under a page lock, the server.
+    ///
+    /// # Errors
+    /// XX001.
+    #[inline]
+    pub(crate) fn whole(self) -> Result<Header<'a>> {
+        if self.0.len() < HEADER_SIZE { Err(too_short()) } else { Ok(self) }
+    }
+
     /// The inserting transaction as stored, frozen or not. C: `HeapTupleHeaderGetRawXmin`.
     #[inline]
     pub fn raw_xmin(self) -> Xid {

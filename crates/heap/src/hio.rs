@@ -134,7 +134,10 @@ pub(crate) fn page_for_tuple(
             next = match bulk.as_deref_mut().and_then(take_fresh) {
                 Some(block) => Some(block),
                 None if !use_fsm => None,
-                None => freespace::record_and_get(table.node, block, free, wanted)?,
+                None => {
+                    let found = freespace::record_and_get(table.node, block, free, wanted)?;
+                    existing(table, found, wanted)?
+                }
             };
         }
         match extend(table, wanted, use_fsm, bulk.as_deref_mut())? {
@@ -165,11 +168,27 @@ fn first_candidate(
     if cached != common::INVALID_BLOCK {
         return Ok(Some(cached));
     }
-    if use_fsm && let Some(block) = freespace::get_page_with_free_space(table.node, wanted)? {
+    if use_fsm && let Some(block) = with_space(table, wanted)? {
         return Ok(Some(block));
     }
     // Without this a new server would begin a new page for each table's first row.
     Ok(table.nblocks()?.checked_sub(1))
+}
+
+/// What the map knows of.
+fn with_space(table: &Table, wanted: usize) -> Result<Option<BlockNumber>> {
+    existing(table, freespace::get_page_with_free_space(table.node, wanted)?, wanted)
+}
+
+/// The map may be on disk where the pages it tells of were lost in a crash: those it forgets, and is asked again.
+/// C: `fsm_does_block_exist` of later versions.
+fn existing(table: &Table, mut found: Option<BlockNumber>, wanted: usize) -> Result<Option<BlockNumber>> {
+    while let Some(block) = found
+        && block >= table.nblocks()?
+    {
+        found = freespace::record_and_get(table.node, block, 0, wanted)?;
+    }
+    Ok(found)
 }
 
 /// The next page of a bulk load's own batch, which becomes the current one.
@@ -222,7 +241,7 @@ fn extend(table: &Table, wanted: usize, use_fsm: bool, bulk: Option<&mut BulkIns
         Some(guard) => guard,
         None => {
             let guard = lmgr::relation_extension_lock(table.node)?;
-            if use_fsm && let Some(block) = freespace::get_page_with_free_space(table.node, wanted)? {
+            if use_fsm && let Some(block) = with_space(table, wanted)? {
                 return Ok(Extended::Found(block));
             }
             waited = lmgr::relation_extension_waiters(table.node);
@@ -306,7 +325,7 @@ pub(crate) fn pages_for_update<'p>(
             }
             let free = page.heap_free_space();
             drop(page);
-            next = freespace::record_and_get(table.node, block, free, wanted)?;
+            next = existing(table, freespace::record_and_get(table.node, block, free, wanted)?, wanted)?;
             continue;
         }
         let pin = read(table, block, None)?;
@@ -318,7 +337,7 @@ pub(crate) fn pages_for_update<'p>(
             return Ok(UpdatePages { old: page, new: Some(target) });
         }
         drop((page, target));
-        next = freespace::record_and_get(table.node, block, free, wanted)?;
+        next = existing(table, freespace::record_and_get(table.node, block, free, wanted)?, wanted)?;
     }
 }
 

@@ -73,6 +73,8 @@ pub use update::update;
 pub use vacuum::{VacuumParams, VacuumReport};
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod testing;

@@ -117,7 +117,7 @@ fn verdict(h: Header<'_>, tid: ItemPointer, mode: LockTupleMode) -> Result<Verdi
         vec![(h.raw_xmax(), status)]
     };
     for (xid, status) in members {
-        match member_verdict(h, tid, xid, status, mode) {
+        match member_verdict(h, tid, xid, status, mode)? {
             Verdict::Lock => {}
             other => return Ok(other),
         }
@@ -132,17 +132,17 @@ fn member_verdict(
     xid: Xid,
     status: MemberStatus,
     mode: LockTupleMode,
-) -> Verdict {
+) -> Result<Verdict> {
     let conflicts = conflict(LockTupleMode::of_member(status), mode);
-    if transam::is_current(xid) {
+    Ok(if transam::is_current(xid) {
         Verdict::Ours
-    } else if transam::is_in_progress(xid) {
+    } else if transam::try_is_in_progress(xid)? {
         if conflicts { Verdict::Wait(xid) } else { Verdict::Lock }
-    } else if !transam::did_abort(xid) && transam::did_commit(xid) && status.is_update() && conflicts {
+    } else if status.is_update() && conflicts && transam::try_did_commit(xid)? {
         Verdict::Fail(if h.ctid() == tid { TmResult::Deleted } else { TmResult::Updated })
     } else {
         Verdict::Lock
-    }
+    })
 }
 
 fn write_lock(

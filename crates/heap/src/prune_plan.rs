@@ -6,8 +6,8 @@
 //!
 //! C counterpart: `heap_page_prune`, `heap_prune_chain` of pruneheap.c.
 
-use common::{OffsetNumber, Xid};
-use elog::Result;
+use common::{OffsetNumber, SqlState, Xid};
+use elog::{PgError, Result, error};
 use page::Page;
 
 use crate::header::{Header, MAX_TUPLES_PER_PAGE, infomask};
@@ -49,7 +49,7 @@ pub(crate) fn update_xid_of(h: Header<'_>, xids: &impl Xids) -> Result<Xid> {
 /// C: `HeapTupleHeaderAdvanceLatestRemovedXid`.
 pub(crate) fn advance_latest_removed(h: Header<'_>, xids: &impl Xids, latest: &mut Xid) -> Result<()> {
     let (xmin, xmax) = (h.xmin(), update_xid_of(h, xids)?);
-    let inserted = h.xmin_committed() || !h.xmin_invalid() && xids.did_commit(xmin);
+    let inserted = h.xmin_committed() || !h.xmin_invalid() && xids.did_commit(xmin)?;
     if inserted && xmax != xmin && xmax.follows(*latest) {
         *latest = xmax;
     }
@@ -65,8 +65,19 @@ struct Planner<'a, X> {
     plan: PrunePlan,
 }
 
+#[cold]
+fn damaged(how: &str) -> PgError {
+    error!(SqlState::DATA_CORRUPTED, "page cannot be pruned: {how}")
+}
+
 /// Plans the whole page.
+///
+/// # Errors
+/// XX001 for a page that no heap leaves behind.
 pub(crate) fn plan(page: &Page, states: &States, xids: &impl Xids) -> Result<PrunePlan> {
+    if page.max_offset() as usize > MAX_TUPLES_PER_PAGE {
+        return Err(damaged("too many line pointers"));
+    }
     let mut planner =
         Planner { page, states, xids, marked: [false; MAX_TUPLES_PER_PAGE + 1], plan: PrunePlan::default() };
     for offset in 1..=page.max_offset() {
@@ -142,6 +153,9 @@ impl<X: Xids> Planner<'_, X> {
                 continue;
             }
             let h = Header(self.page.item(offset));
+            if items.len() > MAX_TUPLES_PER_PAGE {
+                return Err(damaged("a chain of row versions leads into itself"));
+            }
             if prior_xmax.is_valid() && h.xmin() != prior_xmax {
                 break;
             }

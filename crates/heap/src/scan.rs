@@ -78,6 +78,7 @@ impl Scan {
     /// # Errors
     /// What finding out the table's length says.
     pub fn rescan(&mut self) -> Result<()> {
+        self.uncount_rest();
         self.blocks = self.table.nblocks()?;
         let big = self.options.allow_ring && self.blocks > storage::buffer_count() / 4;
         match big {
@@ -126,6 +127,13 @@ impl Scan {
         Ok(rows)
     }
 
+    /// Rows are counted a page at a time: those that nobody asked for are none.
+    fn uncount_rest(&self) {
+        if self.options.count {
+            self.table.counts.count_read(self.next as i64 - self.found as i64);
+        }
+    }
+
     /// Blocks of the table, and how many have been read.
     pub fn progress(&self) -> (BlockNumber, BlockNumber) {
         (self.blocks, self.next_block)
@@ -151,6 +159,12 @@ impl Scan {
             self.table.counts.count_read(self.found as i64);
         }
         Ok(true)
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.uncount_rest();
     }
 }
 

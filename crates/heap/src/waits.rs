@@ -120,8 +120,8 @@ pub(crate) fn multi_conflicts(multi: MultiXactId, mask: u16, mode: LockTupleMode
             member_self = true;
         } else if !conflicts && conflict(LockTupleMode::of_member(status), mode) {
             conflicts = match status.is_update() {
-                true => !transam::did_abort(xid),
-                false => transam::is_in_progress(xid),
+                true => !transam::try_did_abort(xid)?,
+                false => transam::try_is_in_progress(xid)?,
             };
         }
     }
@@ -140,8 +140,10 @@ pub(crate) fn hint_xmax(page: &PageWrite<'_>, offset: u16, xid: Xid) {
     if h.infomask() & (infomask::XMAX_COMMITTED | infomask::XMAX_INVALID) != 0 {
         return;
     }
+    // Of an id whose fate cannot be read nothing is noted: who asks next is told the error.
+    let Ok(committed) = transam::try_did_commit(xid) else { return };
     let mut hints = PageHints::new(page.lsn());
-    if !infomask::is_locked_only(h.infomask()) && transam::did_commit(xid) {
+    if !infomask::is_locked_only(h.infomask()) && committed {
         hints.hint(infomask::XMAX_COMMITTED, xid);
     } else {
         hints.hint(infomask::XMAX_INVALID, Xid::INVALID);
@@ -169,5 +171,10 @@ pub(crate) fn multi_remains(multi: MultiXactId, mask: u16) -> Result<bool> {
         return Ok(false);
     }
     let members = multixact::members(multi, false, infomask::is_locked_only(mask))?;
-    Ok(members.iter().any(|(xid, _)| transam::is_current(*xid) || transam::is_in_progress(*xid)))
+    for (xid, _) in members.iter() {
+        if transam::is_current(*xid) || transam::try_is_in_progress(*xid)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -60,7 +60,7 @@ pub(crate) fn compute_new_xmax(old: Xmax, xid: Xid, mode: LockTupleMode, is_upda
         let id = MultiXactId(old.xid.0);
         let over = infomask::is_locked_upgraded(old.mask)
             || !multixact::is_running(id, only_locked)?
-                && (only_locked || !transam::did_commit(updater(id)?));
+                && (only_locked || !transam::try_did_commit(updater(id)?)?);
         return if over {
             Ok(alone(xid, mode, is_update))
         } else {
@@ -70,7 +70,7 @@ pub(crate) fn compute_new_xmax(old: Xmax, xid: Xid, mode: LockTupleMode, is_upda
     if old.mask & infomask::XMAX_COMMITTED != 0 {
         return with_committed(updated);
     }
-    if transam::is_in_progress(old.xid) {
+    if transam::try_is_in_progress(old.xid)? {
         let old_status = match (only_locked, locker_status(old)) {
             (false, _) => updated,
             (true, Some(status)) => status,
@@ -85,7 +85,7 @@ pub(crate) fn compute_new_xmax(old: Xmax, xid: Xid, mode: LockTupleMode, is_upda
         }
         return with_committed(old_status);
     }
-    if !only_locked && transam::did_commit(old.xid) {
+    if !only_locked && transam::try_did_commit(old.xid)? {
         return with_committed(updated);
     }
     // It ran when the flags were read and has ended since, without a change that counts.

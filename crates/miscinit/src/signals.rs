@@ -222,6 +222,16 @@ pub fn set_farewell_fd(fd: i32) {
     FAREWELL_FD.store(fd, SeqCst);
 }
 
+/// Last words to a client that can be reached without its port, before this process aborts. What does not fit into the
+/// socket is lost.
+pub fn send_farewell(message: &[u8]) {
+    let fd = FAREWELL_FD.load(SeqCst);
+    if fd >= 0 {
+        // SAFETY: the descriptor is the session's socket, open as long as the process lives; the buffer outlives the call.
+        unsafe { libc::send(fd, message.as_ptr().cast(), message.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    }
+}
+
 /// Marks the wait for the client's next message, where a session can react to SIGQUIT in ordinary code.
 pub fn set_safe_point(waiting: bool) {
     AT_SAFE_POINT.store(waiting, SeqCst);

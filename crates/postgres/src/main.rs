@@ -53,6 +53,7 @@ fn main() -> ExitCode {
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartupProblem::Text(text)) => complain(text.trim_end(), 2),
+        Err(StartupProblem::Report(error)) if error.severity >= elog::Severity::Panic => elog::abort(error),
         Err(StartupProblem::Report(error)) => {
             error.with_severity(elog::Severity::Fatal).report();
             ExitCode::from(1)

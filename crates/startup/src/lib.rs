@@ -158,11 +158,6 @@ fn recover(plan: &Plan, reader: &mut Reader) -> Result<Replayed> {
     if replayed.records == 0 {
         ereport!(Log, "redo is not required");
     } else {
-        let time = transam::redo::last_completion_time();
-        if time != 0 {
-            let at = timestamp_text_micros(time);
-            ereport!(Log, "last completed transaction was at log time {at}");
-        }
         storage::redo::check_invalid_pages()?;
     }
     storage::smgr::set_in_redo(false);

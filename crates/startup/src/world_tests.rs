@@ -108,6 +108,7 @@ fn life<R: Send>(dir: &Path, body: impl FnOnce() -> R + Send) -> R {
             wal::reserve(&mut reservation);
             storage::reserve_with(&mut reservation, 64);
             transam::reserve(&mut reservation, procs);
+            lmgr::reserve(&mut reservation, procs, limits.max_backends() as usize);
             checkpointer::reserve(&mut reservation, procs);
             let segment = Segment::create_private(reservation).unwrap();
             shmem::init_process(BackendType::Startup, 0).unwrap();

@@ -89,8 +89,8 @@ pub fn record_and_get(
     let wanted = category_for(needed)?;
     let (address, slot) = Address::of_block(old);
     match set_and_search(node, address, slot, category_of(available), Some(wanted))? {
-        Some(found) => Ok(Some(address.block(found))),
-        None => search(node, wanted),
+        Some(found) if block_exists(node, address.block(found))? => Ok(Some(address.block(found))),
+        _ => search(node, wanted),
     }
 }
 
@@ -220,7 +220,18 @@ fn search(node: RelFileNode, wanted: u8) -> Result<Option<BlockNumber>> {
             (found, maximum) = search_page(&pin, wanted, address.is_leaf());
         }
         match found {
-            Some(slot) if address.is_leaf() => return Ok(Some(address.block(slot))),
+            Some(slot) if address.is_leaf() => {
+                let block = address.block(slot);
+                if block_exists(node, block)? {
+                    return Ok(Some(block));
+                }
+                set_and_search(node, address, slot, 0, None)?;
+                restarts += 1;
+                if restarts > MAX_RESTARTS {
+                    return Ok(None);
+                }
+                address = Address::ROOT;
+            }
             Some(slot) => address = address.child(slot),
             None if address == Address::ROOT => return Ok(None),
             None => {
@@ -235,6 +246,12 @@ fn search(node: RelFileNode, wanted: u8) -> Result<Option<BlockNumber>> {
             }
         }
     }
+}
+
+/// The map may promise room on pages that the relation no longer has: it is not changed in step with the relation, and
+/// not logged. C: `fsm_does_block_exist`.
+fn block_exists(node: RelFileNode, block: BlockNumber) -> Result<bool> {
+    Ok(is_in_pool(node, ForkNumber::Main, block) || block < smgr::nblocks(node, ForkNumber::Main)?)
 }
 
 /// (slot with at least `wanted`, maximum of the page). C: `fsm_search_avail` under a shared lock.

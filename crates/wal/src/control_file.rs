@@ -6,8 +6,8 @@
 //! C counterpart: `ControlFile`, `ReadControlFile` and `UpdateControlFile` of xlog.c.
 
 use common::SqlState;
-use common::pg_control::{ControlFileData, ControlFileError};
-use elog::{PgError, Result, fatal};
+use common::pg_control::{CONTROL_FILE, ControlFileData, ControlFileError};
+use elog::{PgError, Result, fatal, pg_error};
 use miscinit::globals::data_dir;
 use shmem::{LwLock, Reservation, ShmVar, tranche};
 
@@ -23,7 +23,7 @@ pub fn reserve(reservation: &mut Reservation) {
 /// Reads and checks the file. C: `ReadControlFile`.
 ///
 /// # Errors
-/// FATAL with PostgreSQL's text if it is missing, torn or of another version.
+/// PANIC with PostgreSQL's text if it cannot be read, FATAL if it is torn or of another version.
 pub fn read() -> Result<ControlFileData> {
     ControlFileData::read(data_dir()).map_err(|e| control_file_error(&e))
 }
@@ -42,9 +42,18 @@ pub fn update(change: impl FnOnce(&mut ControlFileData)) -> Result<()> {
     Ok(())
 }
 
-/// The FATAL that PostgreSQL raises for an unusable control file.
+/// What PostgreSQL raises for an unusable control file.
 pub fn control_file_error(error: &ControlFileError) -> PgError {
-    let mut report = fatal!(SqlState::DATA_CORRUPTED, "{error}");
+    // The server works in the data directory, and its messages name files from there.
+    let text = error.to_string().replace(&format!("{}/{CONTROL_FILE}", data_dir().display()), CONTROL_FILE);
+    let mut report = match error {
+        ControlFileError::Missing(_) => pg_error!(Panic, SqlState::UNDEFINED_FILE, "{text}"),
+        ControlFileError::Io { source, .. } => {
+            pg_error!(Panic, elog::sqlstate_for_file_access(source), "{text}")
+        }
+        ControlFileError::TooShort { .. } => pg_error!(Panic, SqlState::DATA_CORRUPTED, "{text}"),
+        _ => fatal!(SqlState::DATA_CORRUPTED, "{text}"),
+    };
     report.detail = error.detail();
     report.hint = error.hint().map(str::to_owned);
     report

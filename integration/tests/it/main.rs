@@ -11,10 +11,12 @@ mod logging; // where the log goes, what its lines look like
 mod pg_ctl; // the tool people start and stop it with
 mod postmaster_killed; // the first reference document
 mod isolation; // two sessions and one row
+mod processes; // those that no client asks for do their work
 mod redo; // PostgreSQL recovers the same pages
 mod reload; // settings that change under way
 mod start_failures; // what a start that cannot be says
 mod start_stop; // what a start writes and leaves, and what a stop takes away
+mod statistics; // what sessions do is counted
 mod stop; // smart, fast, immediate, and single sessions sent away
 mod support; // words that several of them use
 

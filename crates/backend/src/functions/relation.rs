@@ -15,6 +15,17 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2079, "pg_table_is_visible", &[oid::OID], oid::BOOL, pg_table_is_visible).stable(),
     Builtin::scalar(2080, "pg_type_is_visible", &[oid::OID], oid::BOOL, pg_type_is_visible).stable(),
     Builtin::scalar(2081, "pg_function_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(2082, "pg_operator_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(2083, "pg_opclass_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(3829, "pg_opfamily_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(2093, "pg_conversion_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(3403, "pg_statistics_obj_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(1922, "has_table_privilege", &[oid::NAME, oid::TEXT, oid::TEXT], oid::BOOL, has_table_privilege).stable(),
+    Builtin::scalar(1923, "has_table_privilege", &[oid::NAME, oid::OID, oid::TEXT], oid::BOOL, has_table_privilege).stable(),
+    Builtin::scalar(1924, "has_table_privilege", &[oid::OID, oid::TEXT, oid::TEXT], oid::BOOL, has_table_privilege).stable(),
+    Builtin::scalar(1925, "has_table_privilege", &[oid::OID, oid::OID, oid::TEXT], oid::BOOL, has_table_privilege).stable(),
+    Builtin::scalar(1926, "has_table_privilege", &[oid::TEXT, oid::TEXT], oid::BOOL, has_table_privilege).stable(),
+    Builtin::scalar(1927, "has_table_privilege", &[oid::OID, oid::TEXT], oid::BOOL, has_table_privilege).stable(),
     Builtin::scalar(3815, "pg_collation_is_visible", &[oid::OID], oid::BOOL, always).stable(),
     Builtin::scalar(2325, "pg_relation_size", &[oid::REGCLASS], oid::INT8, pg_relation_size).volatile(),
     Builtin::scalar(2332, "pg_relation_size", &[oid::REGCLASS, oid::TEXT], oid::INT8, pg_relation_size).volatile(),
@@ -153,6 +164,52 @@ fn pg_get_constraintdef(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
         }
     }
     Ok(Datum::Null)
+}
+
+/// All privileges that the list names, or one of them; WITH GRANT OPTION is the owner's. C: `has_table_privilege_*`.
+fn has_table_privilege(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let [user @ .., table, privileges] = args else { return Ok(Datum::Null) };
+    let identity = crate::identity::get();
+    let role = match user.first() {
+        None => syscache::role(identity.current_user.oid)?,
+        Some(Datum::Oid(role)) => syscache::role(Oid(*role))?,
+        Some(name) => {
+            let name = name.as_str().unwrap_or("");
+            let missing = || error!(SqlState::UNDEFINED_OBJECT, "role \"{name}\" does not exist");
+            Some(syscache::role_by_name(name)?.ok_or_else(missing)?)
+        }
+    };
+    let table = match table {
+        Datum::Oid(oid) => Oid(*oid),
+        name => {
+            let name = name.as_str().unwrap_or("");
+            let missing = || error!(SqlState::UNDEFINED_TABLE, "relation \"{name}\" does not exist");
+            super::find_relation(name)?.ok_or_else(missing)?
+        }
+    };
+    let mut wanted = Vec::new();
+    for word in privileges.as_str().unwrap_or("").split(',') {
+        use commands::rights::Right;
+        wanted.push(match word.trim().to_ascii_uppercase().trim_end_matches(" WITH GRANT OPTION") {
+            "SELECT" => Right::Select,
+            "INSERT" | "UPDATE" | "DELETE" => Right::Write,
+            "TRUNCATE" | "REFERENCES" | "TRIGGER" | "RULE" => Right::Truncate,
+            _ => {
+                let word = word.trim();
+                return Err(error!(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    "unrecognized privilege type: \"{word}\""
+                ));
+            }
+        });
+    }
+    let (Some(role), Some(class)) = (role, syscache::class(table)?) else { return Ok(Datum::Null) };
+    for right in wanted {
+        if commands::rights::may(role.oid, role.rolsuper, &class, right)? {
+            return Ok(Datum::Bool(true));
+        }
+    }
+    Ok(Datum::Bool(false))
 }
 
 fn to_regclass(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {

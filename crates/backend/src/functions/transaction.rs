@@ -15,6 +15,9 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(5060, "pg_current_xact_id_if_assigned", &[], oid::XID8, pg_current_xact_id_if_assigned).stable(),
     Builtin::scalar(2943, "txid_current", &[], oid::INT8, |_, _| Ok(Datum::Int8(xact::top_full_xid()?.0 as i64))).stable(),
     Builtin::scalar(3348, "txid_current_if_assigned", &[], oid::INT8, txid_current_if_assigned).stable(),
+    Builtin::scalar(3360, "txid_status", &[oid::INT8], oid::TEXT, txid_status).volatile(),
+    Builtin::scalar(5066, "pg_xact_status", &[oid::XID8], oid::TEXT, txid_status).volatile(),
+    Builtin::scalar(3939, "mxid_age", &[oid::XID], oid::INT4, mxid_age).stable(),
     Builtin::scalar(1181, "age", &[oid::XID], oid::INT4, xid_age).stable(),
     Builtin::scalar(2561, "pg_blocking_pids", &[oid::INT4], oid::_INT4, pg_blocking_pids).volatile(),
     Builtin::scalar(2880, "pg_advisory_lock", &[oid::INT8], oid::VOID, |_, a| lock(a, false, true)).volatile(),
@@ -67,6 +70,48 @@ fn xid_age(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     }
     let next = transam::varsup::read_next_full_xid().xid();
     Ok(Datum::Int4(next.0.wrapping_sub(*xid) as i32))
+}
+
+/// C: `mxid_age`.
+fn mxid_age(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let Some(Datum::Xid(multi)) = args.first() else { return Ok(Datum::Null) };
+    if *multi == 0 {
+        return Ok(Datum::Int4(i32::MAX));
+    }
+    let next = transam::multixact::read_next();
+    Ok(Datum::Int4(next.0.wrapping_sub(*multi) as i32))
+}
+
+/// C: `pg_xact_status`.
+fn txid_status(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let full = match args.first() {
+        Some(Datum::Xid8(full)) => *full,
+        Some(value) => value.as_i64().unwrap_or(0) as u64,
+        None => 0,
+    };
+    let next = transam::varsup::read_next_full_xid().0;
+    if full >= next {
+        return Err(error!(
+            SqlState::INVALID_PARAMETER_VALUE,
+            "transaction ID {full} is in the future"
+        ));
+    }
+    let xid = Xid(full as u32);
+    // 1 and 2 are the catalogs' own: committed for good. Older than the commit log: nobody knows.
+    if !xid.is_normal() {
+        return Ok(if xid.0 == 0 { Datum::Null } else { Datum::text("committed") });
+    }
+    if next - full > u64::from(u32::MAX / 2) || xid.precedes(transam::varsup::oldest_xid().0) {
+        return Ok(Datum::Null);
+    }
+    let shown = if xact::is_current(xid) || transam::is_in_progress(xid) {
+        "in progress"
+    } else if transam::did_commit(xid) {
+        "committed"
+    } else {
+        "aborted"
+    };
+    Ok(Datum::text(shown))
 }
 
 fn pg_blocking_pids(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {

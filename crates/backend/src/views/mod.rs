@@ -3,7 +3,7 @@
 //! C counterpart: catalog/system_views.sql, with the functions behind it.
 
 mod activity; // processes
-mod roles; // roles and databases, which have no catalog yet
+mod roles; // roles
 mod session; // what this session has prepared and opened
 mod settings; // configuration
 mod statistics; // counters and locks
@@ -41,8 +41,6 @@ pub(crate) static VIEWS: &[View] = &[
     view("pg_ident_file_mappings", settings::IDENT_COLUMNS, settings::ident_file_mappings),
     view("pg_roles", roles::ROLES_COLUMNS, roles::roles),
     view("pg_user", roles::USER_COLUMNS, roles::users),
-    view("pg_auth_members", roles::MEMBERS_COLUMNS, roles::members),
-    view("pg_database", roles::DATABASE_COLUMNS, roles::databases),
     view("pg_stat_all_tables", statistics::TABLES_COLUMNS, statistics::all_tables),
     view("pg_stat_user_tables", statistics::TABLES_COLUMNS, statistics::user_tables),
     view("pg_stat_sys_tables", statistics::TABLES_COLUMNS, statistics::sys_tables),

@@ -18,7 +18,7 @@ use super::decode::{self, Field, Input, Lines};
 use super::options::{Format, Header, Options};
 use super::{column_indexes, forced};
 use crate::Context;
-use crate::table::permission_denied;
+use crate::rights::{self, Right};
 
 /// Rows that are gathered before they are inserted, and their bytes. C: `MAX_BUFFERED_TUPLES`, `MAX_BUFFERED_BYTES`.
 const MAX_BUFFERED_ROWS: usize = 1000;
@@ -74,10 +74,11 @@ impl CopyFrom {
             return Err(error!(SqlState::WRONG_OBJECT_TYPE, "{text}"));
         }
         let opened = catalog::relation::open_locked(table.oid)?;
-        if table.is_catalog || !(cx.superuser || opened.class.relowner == cx.role) {
-            return Err(permission_denied(&table.name));
+        rights::require(cx.role, cx.superuser, &opened.class, Right::Write)?;
+        if table.is_catalog {
+            return Err(rights::denied(&table.name));
         }
-        let columns = column_indexes(cx, &table, named)?;
+        let columns = column_indexes(&table, named)?;
         let names: Vec<String> = columns.iter().map(|i| table.desc.attrs[*i].name.to_string()).collect();
         let force_not_null = forced(cx, &names, &options.force_not_null, "FORCE_NOT_NULL")?;
         let force_null = forced(cx, &names, &options.force_null, "FORCE_NULL")?;

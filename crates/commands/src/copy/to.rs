@@ -10,7 +10,7 @@ use types::fmgr::Session;
 
 use super::options::{Columns, Format, Header, Options};
 use super::{column_indexes, encode, forced};
-use crate::Context;
+use crate::{Context, rights};
 
 /// Where the lines go.
 pub trait Output {
@@ -43,11 +43,18 @@ impl CopyTo {
     pub fn begin(cx: &Context<'_>, stmt: &CopyStmt) -> Result<CopyTo> {
         let options = Options::parse(&stmt.options, false, cx.source)?;
         let query = match &stmt.source {
+            CopySource::Query(query) if query.select_into().is_some() => {
+                return Err(error!(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "COPY (SELECT INTO) is not supported"
+                ));
+            }
             CopySource::Query(query) => (**query).clone(),
             CopySource::Table(relation, named) => table_query(cx, relation, named)?,
         };
         let analyzed = executor::analyze_statement(&query, cx.source, ParamTypes::Fixed(&[]), cx.env)?;
         let plan = executor::plan(analyzed);
+        rights::check_plan(cx.role, cx.superuser, &plan)?;
         if plan.columns().is_empty() && !matches!(query, Statement::Select(_)) {
             return Err(error!(
                 SqlState::FEATURE_NOT_SUPPORTED,
@@ -135,7 +142,7 @@ fn table_query(
         None => return Err(missing()),
     };
     let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let indexes = column_indexes(cx, &table, named)?;
+    let indexes = column_indexes(&table, named)?;
     let columns: Vec<String> = indexes.iter().map(|i| quote(&table.desc.attrs[*i].name)).collect();
     let sql = format!("SELECT {} FROM ONLY {}.{}", columns.join(", "), quote(&table.schema), quote(&table.name));
     let statement = parser::parse(&sql)?.pop().map(|raw| raw.stmt);

@@ -311,6 +311,8 @@ impl Analyzer<'_> {
             Node::Row { fields, .. } => {
                 fields.iter().enumerate().map(|(i, f)| (format!("f{}", i + 1), f.ty)).collect()
             }
+            // See `whole_row`.
+            Node::Case { default: Some(row), .. } => self.record_fields(row),
             Node::Call { call, .. } => of_function(call),
             Node::Var { depth, slot } => {
                 let sets = self.scopes.get(*depth).into_iter().flat_map(|s| s.set_levels.iter().flatten());

@@ -82,8 +82,16 @@ impl Analyzer<'_> {
             ExprKind::OpArray { name, all, left, right } => self.op_array(name, *all, left, right, loc),
             ExprKind::Array(items) => self.array(items, Oid::INVALID, loc),
             ExprKind::Row { fields, .. } => {
-                let fields: Result<Vec<Expr>> = fields.iter().map(|f| self.expr(f)).collect();
-                Ok(Expr::new(oid::RECORD, loc, Node::Row { fields: fields?, names: Vec::new() }))
+                let mut exprs = Vec::with_capacity(fields.len());
+                for field in fields {
+                    match &field.kind {
+                        ExprKind::Star(name) if !name.is_empty() => {
+                            exprs.extend(self.table_star(name, field.loc)?.into_iter().map(|c| c.expr));
+                        }
+                        _ => exprs.push(self.expr(field)?),
+                    }
+                }
+                Ok(Expr::new(oid::RECORD, loc, Node::Row { fields: exprs, names: Vec::new() }))
             }
             ExprKind::Indirection { arg, steps } => self.indirection(arg, steps),
             ExprKind::Collate { arg, collation } => self.collate(arg, collation, loc),

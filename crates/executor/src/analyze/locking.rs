@@ -100,7 +100,9 @@ impl Analyzer<'_> {
                     );
                     return Err(self.error(SqlState::UNDEFINED_TABLE, name.loc, message));
                 };
-                self.lock_item(clause, kind, true, &mut locks).map_err(|e| self.at(e, name.loc))?;
+                let by_planner = matches!(kind, ItemKind::Table { .. });
+                self.lock_item(clause, kind, true, &mut locks)
+                    .map_err(|e| if by_planner { e } else { self.at(e, name.loc) })?;
             }
         }
         if let Some(from) = &mut select.from {

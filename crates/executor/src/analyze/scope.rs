@@ -279,7 +279,19 @@ impl Analyzer<'_> {
         }
         let fields = item.columns.iter().map(|c| c.expr.clone()).collect();
         let names = item.columns.iter().map(|c| c.name.as_str().into()).collect();
-        Expr::new(oid::RECORD, loc, Node::Row { fields, names })
+        let row = Expr::new(oid::RECORD, loc, Node::Row { fields, names });
+        let own_row = item.system.iter().find(|c| c.name == "tableoid");
+        match (&item.kind, own_row) {
+            // Where an outer join found no row there is none, which is not the same as a row of NULLs.
+            (ItemKind::Table { nullable: true, .. }, Some(tableoid)) => {
+                let arg = Box::new(tableoid.expr.clone());
+                let missing = Expr::new(oid::BOOL, loc, Node::IsNull { arg, negated: false });
+                let none = Expr::constant(oid::RECORD, loc, types::Datum::Null);
+                let whens = vec![(missing, none)];
+                Expr::new(oid::RECORD, loc, Node::Case { whens, default: Some(Box::new(row)) })
+            }
+            _ => row,
+        }
     }
 
     /// All columns that `*` shows.

@@ -34,7 +34,17 @@ impl Analyzer<'_> {
                     let columns = self.cte_columns(cte, &query)?;
                     self.add_cte(cte, Rc::new(query), columns)
                 }
-                (None, change) => self.modifying_cte(cte, change)?,
+                (None, change) => self.modifying_cte(cte, change).map_err(|e| {
+                    // It is not visible to itself, which in PostgreSQL it is.
+                    let missing = format!("relation \"{}\" does not exist", cte.name);
+                    if !(with.recursive && e.message == missing) {
+                        return e;
+                    }
+                    let name = &cte.name;
+                    let message =
+                        format!("recursive query \"{name}\" must not contain data-modifying statements");
+                    self.error(SqlState::INVALID_RECURSION, cte.loc, message)
+                })?,
             };
             self.cte_reach[id] = self.reach;
             self.reach = self.reach.min(outer_reach);

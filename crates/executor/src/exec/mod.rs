@@ -91,6 +91,11 @@ impl Plan {
         self.0.modifies
     }
 
+    /// Its tables in the order in which they were looked up, with the strongest lock each needs. C: `rtable`.
+    pub fn tables(&self) -> impl Iterator<Item = (Oid, TableLockMode)> + '_ {
+        self.0.tables.iter().map(|(table, mode)| (table.oid, *mode))
+    }
+
     /// Takes the locks that a run needs, and tells whether the plan is still right. Needed before each run of a plan that
     /// was kept since an earlier command: false means to analyze the statement anew.
     /// C: `AcquireExecutorLocks`, `RevalidateCachedQuery`.

@@ -2,6 +2,7 @@
 //!
 //! C counterpart: utils/adt/ruleutils.c (`deparse_expression`, `get_rule_expr`).
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use parser::ast::quote_identifier;
@@ -25,12 +26,14 @@ enum Name {
 pub(super) struct Names {
     slots: HashMap<(usize, usize), Name>,
     /// Items of FROM seen; with several, columns are shown with theirs.
-    items: usize,
+    items: Cell<usize>,
+    /// Values of the parameters, if they are known.
+    params: Vec<Datum>,
 }
 
 impl Names {
-    pub(super) fn of(data: &PlanData) -> Names {
-        let mut names = Names { slots: HashMap::new(), items: 0 };
+    pub(super) fn of(data: &PlanData, params: &[Datum]) -> Names {
+        let mut names = Names { slots: HashMap::new(), items: Cell::new(0), params: params.to_vec() };
         names.add_query(data, &data.query);
         for cte in &data.ctes {
             names.add_query(data, &cte.query);
@@ -54,7 +57,7 @@ impl Names {
             Body::Select(select) => self.add_select(data, select, query.depth),
             Body::Modify(modify) => match &modify.action {
                 Action::Insert { source, .. } => {
-                    self.items += 1;
+                    *self.items.get_mut() += 1;
                     source.iter().for_each(|source| self.add_query(data, source));
                 }
                 Action::Update(change) | Action::Delete(change) => {
@@ -81,7 +84,7 @@ impl Names {
     fn add_from(&mut self, data: &PlanData, from: &From, depth: usize) {
         match from {
             From::Join(join) => {
-                self.items += 1;
+                *self.items.get_mut() += 1;
                 self.add_from(data, &join.left, depth);
                 self.add_from(data, &join.right, depth);
             }
@@ -120,7 +123,7 @@ impl Names {
     }
 
     fn add_columns(&mut self, depth: usize, base: usize, alias: &str, columns: impl Iterator<Item = String>) {
-        self.items += 1;
+        *self.items.get_mut() += 1;
         for (i, column) in columns.enumerate() {
             self.slots.insert((depth, base + i), Name::Column(alias.to_string(), column));
         }
@@ -174,6 +177,14 @@ impl Names {
         }
     }
 
+    /// Of a scan's own condition: its columns need no prefix. C: `show_scan_qual`.
+    pub(super) fn scan_expr(&self, expr: &Expr) -> String {
+        let items = self.items.replace(0);
+        let shown = self.expr(expr);
+        self.items.set(items);
+        shown
+    }
+
     fn list(&self, exprs: &[Expr], separator: &str) -> String {
         exprs.iter().map(|e| self.expr(e)).collect::<Vec<_>>().join(separator)
     }
@@ -181,9 +192,12 @@ impl Names {
     pub(super) fn expr(&self, expr: &Expr) -> String {
         match &expr.node {
             Node::Const(value) => constant(value, expr),
-            Node::Param(index) => format!("${}", index + 1),
+            Node::Param(index) => match self.params.get(*index) {
+                Some(value) => constant(value, expr),
+                None => format!("${}", index + 1),
+            },
             Node::Var { depth, slot } => match self.slots.get(&(*depth, *slot)) {
-                Some(Name::Column(alias, column)) if self.items > 1 => {
+                Some(Name::Column(alias, column)) if self.items.get() > 1 => {
                     format!("{}.{}", quote_identifier(alias), quote_identifier(column))
                 }
                 Some(Name::Column(_, column)) => quote_identifier(column),

@@ -332,7 +332,7 @@ pub(super) fn without_lock(v: &mut Vacuum<'_>, block: BlockNumber, pin: &Pin, ma
         if !id.is_normal() {
             continue;
         }
-        let h = Header(page.item_at(id));
+        let h = Header(page.item_at(id)).whole()?;
         if freeze::would_freeze(h, &v.cutoffs, &mut oldest)? && v.aggressive {
             return Ok(false);
         }

@@ -26,29 +26,30 @@ enum Inserter {
     Aborted,
 }
 
-fn inserter(h: Header<'_>, xids: &impl Xids, hints: &mut impl Hints) -> Inserter {
+fn inserter(h: Header<'_>, xids: &impl Xids, hints: &mut impl Hints) -> Result<Inserter> {
+    let h = h.whole()?;
     if h.xmin_committed() {
-        return Inserter::Committed;
+        return Ok(Inserter::Committed);
     }
     let xmin = h.raw_xmin();
-    if h.xmin_invalid() {
+    Ok(if h.xmin_invalid() {
         Inserter::Aborted
     } else if xids.is_current(xmin) {
         Inserter::Own
-    } else if xids.in_progress(xmin) {
+    } else if xids.in_progress(xmin)? {
         Inserter::Running(xmin)
-    } else if xids.did_commit(xmin) {
+    } else if xids.did_commit(xmin)? {
         hints.hint(infomask::XMIN_COMMITTED, xmin);
         Inserter::Committed
     } else {
         hints.hint(infomask::XMIN_INVALID, Xid::INVALID);
         Inserter::Aborted
-    }
+    })
 }
 
 /// C: `HeapTupleSatisfiesSelf`.
 pub(crate) fn satisfies_self(h: Header<'_>, xids: &impl Xids, hints: &mut impl Hints) -> Result<bool> {
-    match inserter(h, xids, hints) {
+    match inserter(h, xids, hints)? {
         Inserter::Aborted | Inserter::Running(_) => Ok(false),
         Inserter::Own => own_insert_stands(h, xids, hints),
         Inserter::Committed => Ok(deleter(h, xids, hints)?.is_some()),
@@ -61,7 +62,7 @@ pub(crate) fn satisfies_dirty(
     xids: &impl Xids,
     hints: &mut impl Hints,
 ) -> Result<Option<DirtyInfo>> {
-    match inserter(h, xids, hints) {
+    match inserter(h, xids, hints)? {
         Inserter::Aborted => Ok(None),
         Inserter::Running(xmin) => Ok(Some(DirtyInfo { xmin, xmax: Xid::INVALID })),
         Inserter::Own => Ok(own_insert_stands(h, xids, hints)?.then(DirtyInfo::default)),
@@ -105,19 +106,19 @@ fn deleter(h: Header<'_>, xids: &impl Xids, hints: &mut impl Hints) -> Result<Op
         if xids.is_current(xmax) {
             return Ok(None);
         }
-        if xids.in_progress(xmax) {
+        if xids.in_progress(xmax)? {
             return Ok(Some(xmax));
         }
-        return Ok((!xids.did_commit(xmax)).then_some(Xid::INVALID));
+        return Ok((!xids.did_commit(xmax)?).then_some(Xid::INVALID));
     }
     let xmax = h.raw_xmax();
     if xids.is_current(xmax) {
         return Ok(only_locked.then_some(Xid::INVALID));
     }
-    if xids.in_progress(xmax) {
+    if xids.in_progress(xmax)? {
         return Ok(Some(if only_locked { Xid::INVALID } else { xmax }));
     }
-    if !xids.did_commit(xmax) || only_locked {
+    if !xids.did_commit(xmax)? || only_locked {
         hints.hint(infomask::XMAX_INVALID, Xid::INVALID);
         return Ok(Some(Xid::INVALID));
     }

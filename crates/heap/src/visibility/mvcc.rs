@@ -29,6 +29,7 @@ pub(crate) fn satisfies_mvcc(
     hints: &mut impl Hints,
 ) -> Result<bool> {
     // The common case, for speed: inserted and committed long ago, never changed.
+    let h = h.whole()?;
     let mask = h.infomask();
     let settled = mask & (infomask::XMIN_COMMITTED | infomask::XMAX_INVALID);
     if settled == infomask::XMIN_COMMITTED | infomask::XMAX_INVALID {
@@ -59,7 +60,7 @@ fn slow(
         if snapshot.contains(xmin) {
             return Ok(false);
         }
-        if !xids.did_commit(xmin) {
+        if !xids.did_commit(xmin)? {
             hints.hint(infomask::XMIN_INVALID, Xid::INVALID);
             return Ok(false);
         }
@@ -116,7 +117,7 @@ fn still_there(
     if snapshot.contains(xmax) {
         return Ok(true);
     }
-    let committed = xids.did_commit(xmax);
+    let committed = xids.did_commit(xmax)?;
     if !is_multi {
         match committed {
             true => hints.hint(infomask::XMAX_COMMITTED, xmax),

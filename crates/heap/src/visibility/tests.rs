@@ -7,7 +7,7 @@ use elog::Result;
 
 use super::*;
 use crate::api::TmResult;
-use crate::header::{HeaderMut, infomask as m, infomask2};
+use crate::header::{HEADER_SIZE, HeaderMut, infomask as m, infomask2};
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,11 +36,11 @@ impl Xids for World {
     fn is_current(&self, xid: Xid) -> bool {
         self.fate(xid) == Ours
     }
-    fn in_progress(&self, xid: Xid) -> bool {
-        matches!(self.fate(xid), Ours | Running)
+    fn in_progress(&self, xid: Xid) -> Result<bool> {
+        Ok(matches!(self.fate(xid), Ours | Running))
     }
-    fn did_commit(&self, xid: Xid) -> bool {
-        self.fate(xid) == Committed
+    fn did_commit(&self, xid: Xid) -> Result<bool> {
+        Ok(self.fate(xid) == Committed)
     }
     fn multi_updater(&self, multi: MultiXactId) -> Result<Xid> {
         Ok(Xid(self.multis[&multi.0].0))
@@ -268,5 +268,24 @@ fn hints_do_not_change_answers() {
                 assert_eq!((row.update(1), row.vacuum(), row.own(), row.dirty()), before);
             }
         }
+    }
+}
+
+/// Bytes of a damaged page: an error, before anything is looked at.
+#[test]
+fn a_row_without_a_whole_header() {
+    let world = World::default();
+    for len in [0, 4, HEADER_SIZE - 1] {
+        let bytes = vec![0; len];
+        let h = Header(&bytes);
+        let errors = [
+            satisfies_mvcc(h, &At(0), &world, &mut NoHints).err(),
+            dirty::satisfies_self(h, &world, &mut NoHints).err(),
+            dirty::satisfies_dirty(h, &world, &mut NoHints).err(),
+            satisfies_update(h, ItemPointer::new(0, 1), 0, &world, &mut NoHints).err(),
+            satisfies_vacuum(h, &world, &mut NoHints).err(),
+        ];
+        assert!(errors.iter().flatten().all(|e| e.sqlstate == common::SqlState::DATA_CORRUPTED));
+        assert_eq!(errors.iter().flatten().count(), errors.len());
     }
 }

@@ -17,6 +17,7 @@ pub(crate) fn satisfies_update(
     xids: &impl Xids,
     hints: &mut impl Hints,
 ) -> Result<TmResult> {
+    let h = h.whole()?;
     if !h.xmin_committed() {
         let xmin = h.raw_xmin();
         if h.xmin_invalid() {
@@ -25,10 +26,10 @@ pub(crate) fn satisfies_update(
         if xids.is_current(xmin) {
             return own_insert(h, curcid, xids, hints);
         }
-        if xids.in_progress(xmin) {
+        if xids.in_progress(xmin)? {
             return Ok(TmResult::Invisible);
         }
-        if !xids.did_commit(xmin) {
+        if !xids.did_commit(xmin)? {
             hints.hint(infomask::XMIN_INVALID, Xid::INVALID);
             return Ok(TmResult::Invisible);
         }
@@ -49,10 +50,10 @@ pub(crate) fn satisfies_update(
     if xids.is_current(xmax) {
         return Ok(if only_locked { TmResult::BeingModified } else { own_change(h, curcid, xids) });
     }
-    if xids.in_progress(xmax) {
+    if xids.in_progress(xmax)? {
         return Ok(TmResult::BeingModified);
     }
-    if !xids.did_commit(xmax) || only_locked {
+    if !xids.did_commit(xmax)? || only_locked {
         hints.hint(infomask::XMAX_INVALID, Xid::INVALID);
         return Ok(TmResult::Ok);
     }
@@ -88,7 +89,7 @@ fn own_insert(
     if infomask::is_locked_only(mask) {
         return Ok(busy(match is_multi {
             true => xids.multi_running(h.multi_xmax(), true)?,
-            false => xids.in_progress(h.raw_xmax()),
+            false => xids.in_progress(h.raw_xmax())?,
         }));
     }
     if is_multi {
@@ -130,7 +131,7 @@ fn multi(
     if xids.multi_running(h.multi_xmax(), false)? {
         return Ok(TmResult::BeingModified);
     }
-    if xmax.is_valid() && xids.did_commit(xmax) {
+    if xmax.is_valid() && xids.did_commit(xmax)? {
         return Ok(gone(h, tid));
     }
     hints.hint(infomask::XMAX_INVALID, Xid::INVALID);

@@ -31,6 +31,7 @@ pub(crate) fn satisfies_vacuum(
     hints: &mut impl Hints,
 ) -> Result<(VacuumState, Xid)> {
     let plain = |state| Ok((state, Xid::INVALID));
+    let h = h.whole()?;
     if !h.xmin_committed() {
         let xmin = h.raw_xmin();
         if h.xmin_invalid() {
@@ -39,10 +40,10 @@ pub(crate) fn satisfies_vacuum(
         if xids.is_current(xmin) {
             return plain(own_insert(h, xids)?);
         }
-        if xids.in_progress(xmin) {
+        if xids.in_progress(xmin)? {
             return plain(VacuumState::InsertInProgress);
         }
-        if !xids.did_commit(xmin) {
+        if !xids.did_commit(xmin)? {
             // Not running and not committed: aborted, or lost in a crash.
             hints.hint(infomask::XMIN_INVALID, Xid::INVALID);
             return plain(VacuumState::Dead);
@@ -58,7 +59,7 @@ pub(crate) fn satisfies_vacuum(
         if mask & infomask::XMAX_COMMITTED == 0 {
             let running = match is_multi {
                 true => !infomask::is_locked_upgraded(mask) && xids.multi_running(h.multi_xmax(), true)?,
-                false => xids.in_progress(h.raw_xmax()),
+                false => xids.in_progress(h.raw_xmax())?,
             };
             if !running {
                 hints.hint(infomask::XMAX_INVALID, Xid::INVALID);
@@ -71,10 +72,10 @@ pub(crate) fn satisfies_vacuum(
     }
     let xmax = h.raw_xmax();
     if mask & infomask::XMAX_COMMITTED == 0 {
-        if xids.in_progress(xmax) {
+        if xids.in_progress(xmax)? {
             return plain(VacuumState::DeleteInProgress);
         }
-        if !xids.did_commit(xmax) {
+        if !xids.did_commit(xmax)? {
             hints.hint(infomask::XMAX_INVALID, Xid::INVALID);
             return plain(VacuumState::Live);
         }
@@ -95,10 +96,10 @@ fn own_insert(h: Header<'_>, xids: &impl Xids) -> Result<VacuumState> {
 
 fn multi(h: Header<'_>, xids: &impl Xids, hints: &mut impl Hints) -> Result<(VacuumState, Xid)> {
     let xmax = update_xid(h, xids)?;
-    if xids.in_progress(xmax) {
+    if xids.in_progress(xmax)? {
         return Ok((VacuumState::DeleteInProgress, Xid::INVALID));
     }
-    if xids.did_commit(xmax) {
+    if xids.did_commit(xmax)? {
         // The multixact may still have running members that lock; the deleter decides.
         return Ok((VacuumState::RecentlyDead, xmax));
     }
@@ -119,7 +120,7 @@ pub(crate) fn is_only_locked(h: Header<'_>, xids: &impl Xids) -> Result<bool> {
         return Ok(false);
     }
     let xmax = update_xid(h, xids)?;
-    Ok(!xids.is_current(xmax) && !xids.in_progress(xmax) && !xids.did_commit(xmax))
+    Ok(!xids.is_current(xmax) && !xids.in_progress(xmax)? && !xids.did_commit(xmax)?)
 }
 
 /// Dead by its hint bits alone, without asking about transactions. C: `HeapTupleIsSurelyDead`.

@@ -16,9 +16,9 @@ pub(crate) trait Xids {
     fn is_current(&self, xid: Xid) -> bool;
     /// Must be asked before `did_commit`: a transaction commits before it stops running. C:
     /// `TransactionIdIsInProgress`.
-    fn in_progress(&self, xid: Xid) -> bool;
+    fn in_progress(&self, xid: Xid) -> Result<bool>;
     /// C: `TransactionIdDidCommit`.
-    fn did_commit(&self, xid: Xid) -> bool;
+    fn did_commit(&self, xid: Xid) -> Result<bool>;
     /// The member that updates or deletes, invalid if all only lock.
     fn multi_updater(&self, multi: MultiXactId) -> Result<Xid>;
     /// C: `MultiXactIdIsRunning`; true too if this transaction is a member.
@@ -42,11 +42,11 @@ impl Xids for Real {
     fn is_current(&self, xid: Xid) -> bool {
         transam::is_current(xid)
     }
-    fn in_progress(&self, xid: Xid) -> bool {
-        transam::is_in_progress(xid)
+    fn in_progress(&self, xid: Xid) -> Result<bool> {
+        transam::try_is_in_progress(xid)
     }
-    fn did_commit(&self, xid: Xid) -> bool {
-        transam::did_commit(xid)
+    fn did_commit(&self, xid: Xid) -> Result<bool> {
+        transam::try_did_commit(xid)
     }
     fn multi_updater(&self, multi: MultiXactId) -> Result<Xid> {
         let members = multixact::members(multi, false, false)?;
