@@ -62,7 +62,7 @@ pub struct Job {
 /// Functions of the layers above. Each runs in its own transactions.
 #[derive(Clone, Copy)]
 pub struct Hooks {
-    /// In the launcher: all databases that accept connections. C: `get_database_list`.
+    /// In the launcher: all databases. C: `get_database_list`.
     pub databases: fn() -> Result<Vec<DatabaseRow>>,
     /// In launcher and worker: where transaction ids are now.
     pub ages: fn() -> Ages,

@@ -68,7 +68,6 @@ fn work_at(place: &MyPlace) -> Result<()> {
     ps_status::set_fixed(&format!("{}   {name}", BackendType::AutovacWorker.ps_title()));
     ereport!(Debug1, "autovacuum: processing database \"{name}\"");
     let outcome = process_database(place, database, &name);
-    pgstat::at_xact_end(outcome.is_ok());
     pgstat::report_stat(database, true);
     outcome
 }

@@ -237,9 +237,6 @@ fn open_for_writing(name: &str) -> Result<File> {
     let hint = "COPY TO instructs the PostgreSQL server process to write a file. You may want a client-side facility such as psql's \\copy.";
     file.map_err(|e| {
         let missing = matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied);
-        if std::path::Path::new(name).is_dir() {
-            return error!(SqlState::WRONG_OBJECT_TYPE, "\"{name}\" is a directory");
-        }
         let error = open_error("writing", &e, name);
         if missing { error.hint(hint) } else { error }
     })

@@ -5,8 +5,7 @@
 //! Ends by:    Terminate or end of file = exit 0. SIGTERM = FATAL 57P01, exit 1. SIGQUIT = a last word to the
 //!             client, exit 2 at once. Death of the postmaster = what `backend_on_postmaster_death` says.
 //! If it dies: exit 0 and 1 are ordinary; anything else is a crash and restarts all.
-//! Differs from PG 15: it can outlive its postmaster, as up to 9.4; statements that need tables are refused
-//!             with 0A000 until there are tables.
+//! Differs from PG 15: it can outlive its postmaster, as up to 9.4; what is missing is refused with 0A000.
 //!
 //! The files in the order of a session's life:
 //!

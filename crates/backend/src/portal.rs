@@ -336,15 +336,15 @@ impl Portal {
         self.check_runnable()?;
         let limit = if max_rows == 0 { usize::MAX } else { max_rows };
         let mut sent = 0;
-        let mut text = String::new();
+        let (mut row, mut text) = (Row::new(), String::new());
         let columns = prepared.columns.as_deref().unwrap_or_default();
         while sent < limit {
-            let Some(row) = self.advance()? else {
+            if !self.advance_into(&mut row)? {
                 if transam::xact::in_transaction() {
                     transam::xact::command_counter_increment()?;
                 }
                 return Ok(self.complete(sent));
-            };
+            }
             self.send_row(session, columns, &row, &mut text)?;
             sent += 1;
         }
@@ -397,6 +397,24 @@ impl Portal {
         }
         self.position += 1;
         Ok(row)
+    }
+
+    /// [`Portal::advance`] into a buffer that stays; false behind the last row.
+    fn advance_into(&mut self, row: &mut Row) -> Result<bool> {
+        let once = self.total.is_none() && self.kept.is_empty() && !self.keeps_rows();
+        if once && let Progress::Running(running) = &mut self.progress {
+            let _active = running.activate();
+            let found = running.next_into(row)?;
+            if !found {
+                self.total = Some(self.position);
+            }
+            self.position += 1;
+            return Ok(found);
+        }
+        let next = self.advance()?;
+        let found = next.is_some();
+        *row = next.unwrap_or_default();
+        Ok(found)
     }
 
     /// The row before the current one; `None` before the first.

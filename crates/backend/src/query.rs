@@ -251,6 +251,12 @@ impl Running {
         self.tables.contains(&table)
     }
 
+    /// [`Running::next`] into a buffer that stays; false behind the last row.
+    pub(crate) fn next_into(&mut self, row: &mut Row) -> Result<bool> {
+        let execution = &mut self.execution;
+        self.calls.with(|calls| execution.next_into(calls, row))
+    }
+
     /// The tag it completes under, with the number of rows. C: `PortalRun`'s `qc`.
     pub(crate) fn command_tag(&self) -> String {
         self.execution.command_tag()

@@ -94,9 +94,29 @@ pub(crate) fn drop(specs: &[RoleSpec], missing_ok: bool) -> Result<()> {
             return Err(error!(SqlState::OBJECT_IN_USE, "session user cannot be dropped"));
         }
         require_right_over(role.superuser, &role, "drop role")?;
+        check_owns_nothing(&role)?;
         authid::update(data_dir(), |roles| roles.remove(&name))?;
     }
     Ok(())
+}
+
+/// Only tables of this database are looked at: dependencies of shared objects come with GRANT.
+/// C: `checkSharedDependencies`.
+fn check_owns_nothing(role: &Role) -> Result<()> {
+    let mut owned = Vec::new();
+    for class in catalog::syscache::classes()? {
+        if class.relowner == role.oid && class.relkind == b'r' {
+            owned.push(format!("owner of table {}", class.relname));
+        }
+    }
+    if owned.is_empty() {
+        return Ok(());
+    }
+    Err(error!(
+        SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+        "role \"{}\" cannot be dropped because some objects depend on it", role.name
+    )
+    .detail(owned.join("\n")))
 }
 
 /// A superuser may do all; a role with CREATEROLE all but what concerns superusers and replication.

@@ -84,6 +84,7 @@ fn turn(last_checkpoint: &mut Instant) -> Result<Turn> {
         report_statistics();
         return Ok(Turn::Again);
     }
+    count_backend_syncs();
     report_statistics();
     let left = timeout.saturating_sub(last_checkpoint.elapsed());
     Ok(Turn::Sleep(Some(left), WaitEvent::CHECKPOINTER_MAIN))
@@ -127,6 +128,12 @@ fn count(requested: bool, timed: bool) {
             counters::add(&buffers.checkpoints_timed, 1);
         }
     });
+}
+
+/// Files that sessions had to sync because the queue was full. C: the counters in `AbsorbSyncRequests`.
+fn count_backend_syncs() {
+    let syncs = storage::sync::take_stats().backend_syncs;
+    counters::buffers(|buffers| counters::add(&buffers.fsync_backend, i64::from(syncs)));
 }
 
 fn report_statistics() {

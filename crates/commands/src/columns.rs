@@ -6,7 +6,7 @@
 use catalog::create::{CheckSpec, ColumnSpec};
 use common::{Oid, SqlState};
 use elog::{PgError, Result, error};
-use executor::{Column, ExprPurpose, compile_expr, resolve_type_name};
+use executor::{Column, ExprPurpose, columns_read, compile_expr, expr_text, resolve_type_name};
 use parser::ast::{Constraint, ConstraintKind, SourceExpr, TableColumn, TableElement};
 use types::format_type;
 use types::store::Form;
@@ -97,8 +97,12 @@ impl Definition {
                         .position(cx.position(constraint.loc)));
                     }
                     let purpose = ExprPurpose::Default(&column.name, type_id, -1);
-                    compile_expr(&expr.expr, cx.source, purpose, &[], cx.env)?;
-                    spec.default = Some(expr.text.clone());
+                    let made = compile_expr(&expr.expr, cx.source, purpose, &[], cx.env)?;
+                    let text = expr_text(&expr.expr, cx.source, purpose, &[], cx.env, false)?;
+                    spec.default = match text {
+                        None if made.is_null() => None,
+                        text => Some(stored(cx, text, &expr.text, purpose, &[])),
+                    };
                 }
                 ConstraintKind::Check(expr) => checks.push(WrittenCheck { constraint, expr }),
                 other => return Err(unsupported_constraint(cx, constraint, other)),
@@ -110,7 +114,9 @@ impl Definition {
     }
 
     fn add_check(&mut self, cx: &Context<'_>, table: &str, check: &WrittenCheck<'_>) -> Result<()> {
-        let columns = self.referenced(cx, table, check.expr)?;
+        let all = self.as_columns();
+        let purpose = ExprPurpose::Check(table);
+        let columns = columns_read(&check.expr.expr, cx.source, purpose, &all, cx.env)?;
         let taken = |name: &str| self.checks.iter().any(|check| check.name == name);
         let name = match &check.constraint.name {
             Some(name) if taken(name) => {
@@ -128,32 +134,34 @@ impl Definition {
                 catalog::create::choose_check_name(table, only, taken)
             }
         };
-        let expression = check.expr.text.clone();
+        let text = expr_text(&check.expr.expr, cx.source, purpose, &all, cx.env, false)?;
+        let expression = stored(cx, text, &check.expr.text, purpose, &all);
         let no_inherit = check.constraint.no_inherit;
         self.checks.push(CheckSpec { name, expression, columns, no_inherit });
         Ok(())
     }
 
-    /// Numbers of the columns that an expression mentions: those without which it means nothing.
-    fn referenced(&self, cx: &Context<'_>, table: &str, expr: &SourceExpr) -> Result<Vec<i16>> {
-        let all: Vec<Option<Column>> = self
-            .columns
-            .iter()
-            .map(|c| Some(Column { name: c.name.clone(), ty: c.type_id, typmod: c.typmod }))
-            .collect();
-        let compiles = |columns: &[Option<Column>]| {
-            compile_expr(&expr.expr, cx.source, ExprPurpose::Check(table), columns, cx.env)
-        };
-        compiles(&all)?;
-        let mut numbers = Vec::new();
-        for index in 0..all.len() {
-            let mut without = all.clone();
-            without[index] = None;
-            if compiles(&without).is_err() {
-                numbers.push(index as i16 + 1);
-            }
-        }
-        Ok(numbers)
+    fn as_columns(&self) -> Vec<Option<Column>> {
+        let column = |c: &ColumnSpec| Column { name: c.name.clone(), ty: c.type_id, typmod: c.typmod };
+        self.columns.iter().map(|c| Some(column(c))).collect()
+    }
+}
+
+/// What is stored of an expression: the settled text, if reading it again gives the same; else what was written.
+fn stored(
+    cx: &Context<'_>,
+    settled: Option<String>,
+    written: &str,
+    purpose: ExprPurpose<'_>,
+    columns: &[Option<Column>],
+) -> String {
+    let again = |text: &String| -> Option<String> {
+        let parsed = parser::parse_expr(text).ok()?;
+        expr_text(&parsed, text, purpose, columns, cx.env, false).ok()?
+    };
+    match settled {
+        Some(text) if again(&text).as_ref() == Some(&text) => text,
+        _ => format!("({written})"),
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! C counterpart: commands/copy.c, copyfrom.c, copyfromparse.c, copyto.c.
 
+mod bytes;
 mod decode;
 mod encode;
 mod from;
@@ -43,6 +44,16 @@ fn column_indexes(table: &Rc<TableInfo>, named: &[(String, Loc)]) -> Result<Vec<
         indexes.push(index);
     }
     Ok(indexes)
+}
+
+/// C: `LookupExplicitNamespace`.
+fn require_schema(cx: &Context<'_>, schema: Option<&str>) -> Result<()> {
+    match schema {
+        Some(name) if !cx.env.schema_exists(name) => {
+            Err(error!(SqlState::UNDEFINED_SCHEMA, "schema \"{name}\" does not exist"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Which of the columns an option names; `what` is its SQL name for the message.

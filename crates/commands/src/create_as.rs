@@ -36,6 +36,7 @@ pub fn run(
             (executor::plan(analyzed), Vec::new())
         }
     };
+    rights::check_plan(cx.role, cx.superuser, &plan)?;
     let Some((schema, name)) = table::new_name(cx, &into.relation, stmt.if_not_exists)? else {
         return Ok(None);
     };
@@ -47,7 +48,6 @@ pub fn run(
     if !stmt.with_data {
         return Ok(Some(0));
     }
-    rights::check_plan(cx.role, cx.superuser, &plan)?;
     fill(cx, &plan, params, oid).map(Some)
 }
 

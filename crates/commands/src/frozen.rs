@@ -30,10 +30,7 @@ pub fn update_database() -> Result<()> {
     lmgr::lock_database_frozen_ids(database, LockMode::Exclusive)?;
     // Read before the tables are: what is made later has younger ids. Ids from beyond are nonsense, and nothing is
     // decided by them.
-    let limit = Oldest {
-        xid: transam::horizon_for(RelationKind::Shared),
-        multi: multixact::oldest(),
-    };
+    let limit = Oldest { xid: transam::horizon_for(RelationKind::Shared), multi: multixact::oldest() };
     let sane = Oldest { xid: varsup::read_next_xid(), multi: multixact::read_next() };
     let Some(found) = oldest_of_tables(limit, sane)? else { return Ok(()) };
     let Some((now, changed)) = store(database, found, sane)? else { return Ok(()) };

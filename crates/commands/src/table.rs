@@ -61,10 +61,6 @@ pub fn new_name(cx: &Context<'_>, relation: &RangeVar, if_not_exists: bool) -> R
 fn check_may_create(cx: &Context<'_>, relation: &RangeVar, schema: Oid, name: &str) -> Result<()> {
     let denied = |text: String| error!(SqlState::INSUFFICIENT_PRIVILEGE, "{text}");
     let Some(row) = syscache::namespace(schema)? else { return Ok(()) };
-    if schema == namespace::PG_CATALOG || schema == namespace::PG_TOAST {
-        return Err(denied(format!("permission denied to create \"{}.{name}\"", row.nspname))
-            .detail("System catalog modifications are currently disallowed."));
-    }
     let owns_database = || -> Result<bool> {
         Ok(syscache::database(catalog::my_database())?.is_some_and(|database| database.datdba == cx.role))
     };
@@ -72,9 +68,21 @@ fn check_may_create(cx: &Context<'_>, relation: &RangeVar, schema: Oid, name: &s
         || row.nspowner == cx.role
         || row.nspowner == PG_DATABASE_OWNER && owns_database()?;
     if may {
-        return Ok(());
+        return check_not_system(&row.nspname, schema, name);
     }
     Err(denied(format!("permission denied for schema {}", row.nspname)).position(cx.position(relation.loc)))
+}
+
+/// C: the check of `heap_create`.
+fn check_not_system(schema_name: &str, schema: Oid, name: &str) -> Result<()> {
+    if schema != namespace::PG_CATALOG && schema != namespace::PG_TOAST {
+        return Ok(());
+    }
+    Err(error!(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "permission denied to create \"{schema_name}.{name}\""
+    )
+    .detail("System catalog modifications are currently disallowed."))
 }
 
 fn refuse_unsupported(cx: &Context<'_>, stmt: &CreateTableStmt) -> Result<()> {
@@ -158,7 +166,11 @@ fn find_to_drop(cx: &Context<'_>, stmt: &DropStmt, wanted: &RangeVar) -> Result<
         if stmt.missing_ok {
             return skip(missing);
         }
-        let state = SqlState::UNDEFINED_TABLE;
+        // C: `DropErrorMsgNonExistent` knows these kinds by another code.
+        let state = match stmt.kind {
+            DropKind::Index | DropKind::ForeignTable => SqlState::UNDEFINED_OBJECT,
+            _ => SqlState::UNDEFINED_TABLE,
+        };
         return Err(error!(state, "{missing}"));
     };
     relation::lock(oid, LockMode::AccessExclusive)?;

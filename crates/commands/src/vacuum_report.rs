@@ -178,8 +178,11 @@ fn cutoffs(report: &VacuumReport, (frozen, min_multi): (Xid, MultiXactId)) -> St
 
 /// The same for ANALYZE.
 pub(crate) fn analyzed(name: &str, autovacuum: bool, meter: &Meter) -> String {
-    let first =
-        if autovacuum { format!("automatic analyze of table \"{name}\"\n") } else { format!("finished analyzing table \"{name}\"\n") };
+    let first = if autovacuum {
+        format!("automatic analyze of table \"{name}\"\n")
+    } else {
+        format!("finished analyzing table \"{name}\"\n")
+    };
     first + &meter.usage(false)
 }
 

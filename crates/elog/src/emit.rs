@@ -32,12 +32,15 @@ const BUFFER_KEEP_MAX: usize = 64 * 1024;
 
 /// Takes the lines of the logger itself, which has no use for its own pipe.
 pub type LoggerWriter = fn(&[u8], Destination);
+/// Says what a process is in the middle of.
+pub type ContextSource = fn() -> Option<String>;
 /// Takes the reports that concern the client.
 pub type ClientSink = fn(&PgError);
 
 thread_local! {
     static LOG_MIN: Cell<Severity> = const { Cell::new(Severity::Warning) };
     static CLIENT_MIN: Cell<Severity> = const { Cell::new(Severity::Notice) };
+    static CONTEXT_SOURCE: Cell<Option<ContextSource>> = const { Cell::new(None) };
     static CLIENT_SINK: Cell<Option<ClientSink>> = const { Cell::new(None) };
     static CLIENT_AUTH_IN_PROGRESS: Cell<bool> = const { Cell::new(false) };
     static LOGGER_WRITER: Cell<Option<LoggerWriter>> = const { Cell::new(None) };
@@ -98,6 +101,23 @@ pub fn set_client_min_messages(severity: Severity) {
 /// `whereToSendOutput`.
 pub fn set_client_sink(sink: Option<ClientSink>) {
     CLIENT_SINK.set(sink);
+}
+
+/// Registers what every report of this process gets as its last line of CONTEXT; an error that travels up through
+/// `Result` gets its context on the way and is reported when the work it belongs to is over. C: `error_context_stack`.
+pub fn set_context_source(source: Option<ContextSource>) {
+    CONTEXT_SOURCE.set(source);
+}
+
+/// The line of [`set_context_source`], for a report that somebody will see. What the source itself reports has none.
+pub(crate) fn current_context(severity: Severity) -> Option<String> {
+    if !wants(severity) {
+        return None;
+    }
+    let source = CONTEXT_SOURCE.take()?;
+    let context = source();
+    CONTEXT_SOURCE.set(Some(source));
+    context
 }
 
 /// While a client proves who it is, it learns of nothing milder than an ERROR: `client_min_messages` is not its

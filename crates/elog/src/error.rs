@@ -47,8 +47,23 @@ pub struct ErrorData {
     pub internal_query: Option<String>,
     /// Keeps the statement out of the log (errors that would leak a password).
     pub hide_statement: bool,
+    /// What of the database it is about.
+    pub object: Option<ErrorObject>,
     /// Where it was made.
     pub location: SourceLocation,
+}
+
+/// The parts of the database that a report names apart from its text. C: `schema_name` to `constraint_name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorObject {
+    /// The table's schema.
+    pub schema: String,
+    /// A table.
+    pub table: String,
+    /// A column of it.
+    pub column: Option<String>,
+    /// A constraint of it.
+    pub constraint: Option<String>,
 }
 
 /// A report as a value, one pointer wide so that `Result<T, PgError>` stays cheap.
@@ -75,6 +90,7 @@ impl PgError {
             internal_position: None,
             internal_query: None,
             hide_statement: false,
+            object: None,
             location,
         }))
     }
@@ -94,6 +110,12 @@ impl PgError {
     /// Adds the HINT. C: `errhint`.
     pub fn hint(mut self, hint: impl Into<String>) -> PgError {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the table, and its column or constraint, that it is about. C: `errtablecol`, `errtableconstraint`.
+    pub fn object(mut self, object: ErrorObject) -> PgError {
+        self.object = Some(object);
         self
     }
 
@@ -134,7 +156,10 @@ impl PgError {
     /// Sends it to the log and, if it concerns the client, to the client. Does not unwind or exit: what a
     /// FATAL or PANIC means for the process is its caller's business. C: `EmitErrorReport`.
     pub fn report(&self) {
-        crate::emit(self);
+        match crate::emit::current_context(self.severity) {
+            Some(context) => crate::emit(&self.clone().context(context)),
+            None => crate::emit(self),
+        }
     }
 }
 

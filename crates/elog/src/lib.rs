@@ -38,11 +38,12 @@ mod facade; // 9. the `log` crate's macros
 mod panic; // 10. bugs
 
 pub use emit::{
-    ClientSink, LoggerWriter, emergency, is_redirected, redirect_to_syslogger, set_client_auth_in_progress,
-    set_client_min_messages, set_client_sink, set_logger_writer, wants,
+    ClientSink, ContextSource, LoggerWriter, emergency, is_redirected, redirect_to_syslogger,
+    set_client_auth_in_progress, set_client_min_messages, set_client_sink, set_context_source,
+    set_logger_writer, wants,
 };
 pub use errno::{AsErrno, errno_text, sqlstate_for_file_access};
-pub use error::{ErrorData, PgError, Result, SourceLocation};
+pub use error::{ErrorObject, ErrorData, PgError, Result, SourceLocation};
 #[doc(hidden)]
 pub use error::{default_sqlstate, file_of, routine_of};
 pub use facade::install_logger;

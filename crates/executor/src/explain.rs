@@ -4,6 +4,8 @@
 
 mod deparse;
 
+pub(crate) use deparse::{constant, operator_of};
+
 use common::SqlState;
 use elog::{Result, error};
 use parser::ast::{DefElem, JoinKind, OptionValue, SetOp, quote_identifier};
@@ -11,6 +13,7 @@ use parser::char_position;
 use types::Datum;
 
 use crate::exec::{Plan, PlanData};
+use crate::expr::Node;
 use crate::query::{
     Action, Body, ChangeSource, From, InsertValue, Join, Modify, Query, Select, SetOperation, SortKey,
     TableScan,
@@ -294,11 +297,20 @@ impl Explainer<'_> {
     }
 
     fn select_step(&self, select: &Select) -> Step {
+        if let Some(Node::Const(Datum::Bool(false))) = select.filter.as_ref().map(|f| &f.node)
+            && select.aggregate.is_none()
+            && select.set_levels.is_empty()
+        {
+            return Step::new("Result", Vec::new()).note("One-Time Filter", Some("false".into()));
+        }
         let mut step = match &select.from {
             None => Step::new("Result", Vec::new()),
             Some(from) => self.item_step(from),
         };
-        let filter = select.filter.as_ref().map(|f| self.names.expr(f));
+        let filter = select.filter.as_ref().map(|f| match select.from {
+            Some(From::Table(_)) => self.names.scan_expr(f),
+            _ => self.names.expr(f),
+        });
         step = match select.from {
             None => step.note("One-Time Filter", filter),
             Some(_) => step.note("Filter", filter),
@@ -334,7 +346,11 @@ impl Explainer<'_> {
                     .note("Filter", scan.filter.as_ref().map(|f| self.names.scan_expr(f)))
             }
             From::Filter(filter) => {
-                self.item_step(&filter.0).note("Filter", Some(self.names.expr(&filter.1)))
+                let shown = match filter.0 {
+                    From::Table(_) => self.names.scan_expr(&filter.1),
+                    _ => self.names.expr(&filter.1),
+                };
+                self.item_step(&filter.0).note("Filter", Some(shown))
             }
             From::Subquery { alias, query, .. } => match &query.body {
                 Body::Values(rows) if rows.len() > 1 => Step::new("Values Scan on \"*VALUES*\"", Vec::new()),

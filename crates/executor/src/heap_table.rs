@@ -20,8 +20,8 @@ use transam::Snapshot;
 
 use crate::table::{Generation, RowScan, TableAm, TableInfo, TableInserter};
 
-/// From this row of a command on, its inserts go through a ring of buffers and keep their page pinned: before that,
-/// they share the pages that other small inserts fill.
+/// From this row of a command on, its inserts keep their page pinned and add pages in batches: before that, they share
+/// the pages that other small inserts fill.
 const BULK_FROM_ROW: u32 = 1000;
 
 /// The table of that name, locked, for [`crate::Env::table`].
@@ -166,7 +166,7 @@ impl TableInserter for HeapInserter {
     fn insert(&mut self, tuple: &mut Tuple, cid: CommandId) -> Result<()> {
         self.rows = self.rows.saturating_add(1);
         if self.rows == BULK_FROM_ROW {
-            self.bulk = Some(BulkInsert::new());
+            self.bulk = Some(BulkInsert::without_ring());
         }
         heap::insert(&self.table, tuple, cid, InsertOptions::default(), self.bulk.as_mut())?;
         Ok(())

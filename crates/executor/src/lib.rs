@@ -40,6 +40,7 @@ mod tid; // ... and of rows' addresses
 mod analyze; // 3. from names to meanings
 mod optimize; // 4. what is decided before it runs
 
+mod deparse; // ... and back to text
 mod exec; // 5. from meanings to rows
 mod explain; // 6. how it would be run
 pub mod heap_table; // 7. the tables that there really are
@@ -51,7 +52,7 @@ mod tests;
 
 pub use analyze::{
     CompiledExpr, ExprPurpose, ParamTypes, RowRules, analyze, analyze_arguments, analyze_statement,
-    compile_expr, not_supported, resolve_type_name,
+    columns_read, compile_expr, expr_text, not_supported, resolve_type_name,
 };
 pub use env::{Env, RelationScan, RelationSource, VirtualRelation};
 pub use exec::{Execution, Plan, Row, plan};

@@ -25,10 +25,10 @@ const BULK_EXTEND: u32 = 32;
 /// Most pages that a contended extension adds. C: `RelationAddExtraBlocks`.
 const MAX_EXTRA: u32 = 512;
 
-/// Kept between many inserts into one table: the page being filled stays pinned, and the pages go through a small ring
-/// of buffers. C: `BulkInsertStateData`.
+/// Kept between many inserts into one table: the page being filled stays pinned, and the pages may go through a small
+/// ring of buffers. C: `BulkInsertStateData`.
 pub struct BulkInsert {
-    strategy: Strategy,
+    strategy: Option<Strategy>,
     current: Option<Pin>,
     /// New pages that this load has made and nobody else knows of, the last one first.
     fresh: Vec<Pin>,
@@ -41,9 +41,15 @@ impl Default for BulkInsert {
 }
 
 impl BulkInsert {
-    /// C: `GetBulkInsertState`.
+    /// Through a ring, for loads whose rows nobody reads soon. C: `GetBulkInsertState`.
     pub fn new() -> BulkInsert {
-        BulkInsert { strategy: Strategy::bulk_write(), current: None, fresh: Vec::new() }
+        BulkInsert { strategy: Some(Strategy::bulk_write()), current: None, fresh: Vec::new() }
+    }
+
+    /// Through the whole pool, so that what was inserted is still there and need not be written by who inserts:
+    /// INSERT, which has no such state at all in C.
+    pub fn without_ring() -> BulkInsert {
+        BulkInsert { strategy: None, current: None, fresh: Vec::new() }
     }
 
     /// Lets the page go, as before a switch to another table. C: `ReleaseBulkInsertStatePin`.
@@ -206,7 +212,7 @@ fn bulk_read(table: &Table, block: BlockNumber, bulk: Option<&mut BulkInsert>) -
         return Ok(pin.clone());
     }
     bulk.current = None;
-    let pin = read(table, block, Some(&bulk.strategy))?;
+    let pin = read(table, block, bulk.strategy.as_ref())?;
     bulk.current = Some(pin.clone());
     Ok(pin)
 }
@@ -253,7 +259,7 @@ fn extend(table: &Table, wanted: usize, use_fsm: bool, bulk: Option<&mut BulkIns
         // C: twenty pages for everybody who waits.
         (None, waiters) => (waiters as u32).saturating_mul(20).min(MAX_EXTRA),
     };
-    let strategy = bulk.as_ref().map(|b| &b.strategy);
+    let strategy = bulk.as_ref().and_then(|b| b.strategy.as_ref());
     let read = ReadOptions { strategy, permanent: table.needs_wal(), ..ReadOptions::default() };
     let mut pages = storage::extend_by(table.node, ForkNumber::Main, extra + 1, read)?.into_iter();
     drop(guard);

@@ -2,7 +2,7 @@
 //!
 //! Read in this order:
 //!
-//! - [`header`], [`desc`], [`tuple`], `deform`: a row's bytes and values.
+//! - [`header`], [`desc`], [`tuple`](mod@tuple), `deform`: a row's bytes and values.
 //! - [`visibility`]: which version a snapshot sees.
 //! - `scan`, `fetch`: reading.
 //! - `hio`, `insert`, `delete`, `update`, `lock`: changing; each writes one WAL record per page change.

@@ -64,9 +64,9 @@ pub fn inplace_update(table: &Table, tid: ItemPointer, new: &Tuple) -> Result<()
     if tid.offset == 0 || tid.offset > write.max_offset() || !write.item_id(tid.offset).is_normal() {
         return Err(error!(SqlState::INTERNAL_ERROR, "invalid lp"));
     }
-    let hoff = Header(write.item(tid.offset)).hoff();
+    let hoff = Header(write.item(tid.offset)).whole()?.hoff();
     let new_hoff = new.header().hoff();
-    if write.item(tid.offset).len() - hoff != new.len() - new_hoff {
+    if write.item(tid.offset).len().checked_sub(hoff) != Some(new.len() - new_hoff) {
         return Err(error!(SqlState::INTERNAL_ERROR, "wrong tuple length"));
     }
     let body = &new.bytes()[new_hoff..];

@@ -343,7 +343,7 @@ impl Change<'_> {
         let old_header = Header(old_row);
         let hoff = new.header().hoff();
         let (prefix, suffix) = match other.is_none() && !wal::needs_full_image(old) {
-            true => common_ends(&old_row[old_header.hoff()..], &new.bytes[hoff..]),
+            true => common_ends(old_row.get(old_header.hoff()..).unwrap_or_default(), &new.bytes[hoff..]),
             false => (0, 0),
         };
         let mut flags = flags;

@@ -110,6 +110,13 @@ fn read_existing(node: RelFileNode, map_block: BlockNumber) -> Result<Pin> {
     Ok(pin)
 }
 
+/// A page that does not go through the pool gets its checksum here. C: `PageSetChecksumInplace`.
+fn set_checksum(page: &mut Page, block: BlockNumber) {
+    if guc::vars::DATA_CHECKSUMS.get() {
+        page.set_checksum(block);
+    }
+}
+
 /// C: `vm_extend`.
 fn extend(node: RelFileNode, blocks: BlockNumber) -> Result<()> {
     let _guard = lmgr::relation_extension_lock(node)?;
@@ -120,6 +127,7 @@ fn extend(node: RelFileNode, blocks: BlockNumber) -> Result<()> {
     empty.init(0);
     let mut next = smgr::nblocks(node, ForkNumber::VisibilityMap)?;
     while next < blocks {
+        set_checksum(&mut empty, next);
         smgr::extend(node, ForkNumber::VisibilityMap, next, &empty, false)?;
         next += 1;
     }
@@ -263,6 +271,7 @@ pub(crate) fn redo_pin(node: RelFileNode, heap_block: BlockNumber) -> Result<Pin
         let mut empty = Page::zeroed();
         empty.init(0);
         for block in smgr::nblocks(node, ForkNumber::VisibilityMap)?..=map_block {
+            set_checksum(&mut empty, block);
             smgr::extend(node, ForkNumber::VisibilityMap, block, &empty, false)?;
         }
     }

@@ -54,11 +54,10 @@ pub use local::release_all_of_session;
 pub use locks::{
     ExtensionGuard, WaitOperation, WaitReason, conditional_lock_relation, conditional_lock_relation_session,
     conditional_lock_tuple, conditional_relation_extension_lock, conditional_xact_lock_wait,
-    lock_database_frozen_ids, lock_object,
-    lock_relation, lock_relation_session, lock_tuple, page_lock, relation_extension_lock,
-    relation_extension_waiters, relation_not_available, row_not_available, unlock_object, unlock_page,
-    unlock_relation, unlock_relation_session, unlock_tuple, xact_lock_delete, xact_lock_insert,
-    xact_lock_wait,
+    lock_database_frozen_ids, lock_object, lock_relation, lock_relation_session, lock_tuple, page_lock,
+    relation_extension_lock, relation_extension_waiters, relation_not_available, row_not_available,
+    unlock_object, unlock_page, unlock_relation, unlock_relation_session, unlock_tuple, xact_lock_delete,
+    xact_lock_insert, xact_lock_wait,
 };
 pub use mode::{LockMode, MODES, Modes};
 pub use shared::reserve;

@@ -134,9 +134,12 @@ fn check(waited: Waited, started: Instant, told: &mut bool) -> Result<Option<Dur
 /// later. C: the part of `ProcSleep` about `DS_BLOCKED_BY_AUTOVACUUM`.
 fn cancel_autovacuum(waited: Waited) {
     let me = shared::me();
-    let Some(view) = shared::partition(waited.index).shared().view_of(waited.tag, waited.hash) else { return };
+    let Some(view) = shared::partition(waited.index).shared().view_of(waited.tag, waited.hash) else {
+        return;
+    };
     let is_worker = |process: u32| {
-        let flags = shmem::all_procs().get(process as usize).map_or(0, |proc| proc.status_flags.load(Relaxed));
+        let flags =
+            shmem::all_procs().get(process as usize).map_or(0, |proc| proc.status_flags.load(Relaxed));
         flags & (PROC_IS_AUTOVACUUM | PROC_VACUUM_FOR_WRAPAROUND) == PROC_IS_AUTOVACUUM
     };
     let in_the_way = view.holders.iter().find(|(process, held)| {

@@ -210,7 +210,8 @@ fn wait_for_file(database: Oid) -> Result<()> {
     }
     // Only client sessions go on without a postmaster.
     let kind = globals::backend_type();
-    if !shmem::postmaster_alive() && matches!(kind, BackendType::AutovacLauncher | BackendType::AutovacWorker) {
+    if !shmem::postmaster_alive() && matches!(kind, BackendType::AutovacLauncher | BackendType::AutovacWorker)
+    {
         miscinit::exit::proc_exit(1);
     }
     pg_error!(

@@ -29,6 +29,8 @@ mod cleanup; // 2. files that a crash leaves
 
 mod redo; // 3. the loop
 pub mod rmgr; // 4a. who replays what
+
+mod identify; // 4c. what records are called
 mod xlog; // 4b. the records of WAL itself
 
 mod progress; // 5. what the log says meanwhile
@@ -52,6 +54,7 @@ pub fn startup_main(start: ChildStart) -> ! {
     storage::init_process();
     interrupt::set_processor(leave_if_asked);
     rmgr::register_builtin();
+    elog::set_context_source(Some(redo::context));
     match start_cluster(&request_end_of_recovery_checkpoint) {
         Ok(()) => exit::proc_exit(0),
         Err(error) if error.severity >= Severity::Panic => elog::abort(error),

@@ -9,6 +9,8 @@
 //!
 //! C counterpart: `PerformWalRecovery`, `ApplyWalRecord` of xlogrecovery.c.
 
+use std::cell::Cell;
+
 use common::{Lsn, SqlState};
 use elog::{PgError, Result, Severity, ereport, fatal, pg_error};
 use wal::{BrokenRecord, DecodedRecord, ReadErrorKind, Reader};
@@ -78,6 +80,10 @@ pub(crate) fn read_record(reader: &mut Reader, severity: Severity) -> Option<Dec
     match reader.next() {
         Ok(record) => record,
         Err(reason) => {
+            if reason.kind == ReadErrorKind::CannotOpen {
+                // WAL that is there must not be taken for its end.
+                elog::abort(pg_error!(Panic, SqlState::IO_ERROR, "{}", reason.message));
+            }
             // That the next segment was never made is the usual end of WAL.
             let severity = if reason.kind == ReadErrorKind::NoSegment { Severity::Debug2 } else { severity };
             if elog::wants(severity) {
@@ -89,20 +95,44 @@ pub(crate) fn read_record(reader: &mut Reader, severity: Severity) -> Option<Dec
     }
 }
 
+thread_local! {
+    /// Start of the record that is being replayed.
+    static REPLAYING: Cell<Lsn> = const { Cell::new(Lsn::INVALID) };
+}
+
+/// What a report made in the middle of a record says about it: it is read again, so that the many records about
+/// which there is nothing to report cost nothing. C: `rm_redo_error_callback`.
+pub(crate) fn context() -> Option<String> {
+    let at = REPLAYING.get();
+    if at == Lsn::INVALID {
+        return None;
+    }
+    let size = wal::geometry().segment_size();
+    let mut reader = Reader::new(wal::segment::wal_dir(), size, wal::timeline());
+    reader.begin_read(at);
+    let record = reader.next().ok()??;
+    Some(context_of(&rmgr::TABLE, &record))
+}
+
+fn context_of(table: &Table, record: &DecodedRecord<'_>) -> String {
+    format!("WAL redo at {} for {}", record.lsn, rmgr::describe(table, record))
+}
+
 /// C: `ApplyWalRecord`.
 fn apply(table: &Table, record: &DecodedRecord<'_>) -> Result<()> {
+    REPLAYING.set(record.lsn);
     let outcome = match table.get(record.rmgr) {
         Some(rmgr) => (rmgr.redo)(record),
         None => Err(unknown_rmgr(record)),
     };
+    REPLAYING.set(Lsn::INVALID);
     outcome.map_err(|error| with_context(error, table, record))
 }
 
 /// An error during replay ends the process, which nobody would restart for a statement's sake.
 fn with_context(error: PgError, table: &Table, record: &DecodedRecord<'_>) -> PgError {
     let severity = error.severity.max(Severity::Fatal);
-    let what = rmgr::describe(table, record);
-    error.with_severity(severity).context(format!("WAL redo at {} for {what}", record.lsn))
+    error.with_severity(severity).context(context_of(table, record))
 }
 
 /// C: `RmgrNotFound`.

@@ -11,6 +11,8 @@ use std::sync::OnceLock;
 use elog::Result;
 use wal::{DecodedRecord, RmgrId};
 
+use crate::identify;
+
 /// Replays one record. An error ends the recovery.
 pub type Redo = fn(&DecodedRecord<'_>) -> Result<()>;
 
@@ -19,7 +21,8 @@ pub type Redo = fn(&DecodedRecord<'_>) -> Result<()>;
 pub struct Rmgr {
     /// Replays a record. C: `rm_redo`.
     pub redo: Redo,
-    /// The name of what a record does, from its info byte, for error contexts. C: `rm_identify`.
+    /// The name of what a record does, from its info byte, for error contexts; `None` for PostgreSQL's own, which
+    /// `identify` knows. C: `rm_identify`.
     pub identify: fn(u8) -> Option<&'static str>,
     /// Before the first record. C: `rm_startup`.
     pub startup: Option<fn()>,
@@ -77,6 +80,8 @@ pub(crate) fn describe(table: &Table, record: &DecodedRecord<'_>) -> String {
     let name = RmgrId::from_u8(record.rmgr)
         .map_or_else(|| format!("custom{:03}", record.rmgr), |id| id.name().to_owned());
     let what = table.get(record.rmgr).and_then(|rmgr| (rmgr.identify)(record.info));
+    let known = || identify::identify(RmgrId::from_u8(record.rmgr)?, record.info);
+    let what = what.or_else(known);
     let what = what.map_or_else(|| format!("UNKNOWN ({:X})", record.operation()), str::to_owned);
     let mut text = format!("{name}/{what}");
     for block in record.blocks() {
@@ -96,8 +101,7 @@ pub(crate) fn describe(table: &Table, record: &DecodedRecord<'_>) -> String {
 
 /// Enters the resource managers without which there is no recovery at all.
 pub(crate) fn register_builtin() {
-    let xlog = Rmgr { identify: crate::xlog::identify, ..Rmgr::new(crate::xlog::redo) };
-    TABLE.register(RmgrId::Xlog, xlog);
+    TABLE.register(RmgrId::Xlog, Rmgr::new(crate::xlog::redo));
     TABLE.register(RmgrId::Xact, Rmgr::new(transam::redo::xact_redo));
     TABLE.register(RmgrId::Clog, Rmgr::new(transam::redo::clog_redo));
     TABLE.register(RmgrId::MultiXact, Rmgr::new(transam::redo::multixact_redo));

@@ -12,7 +12,7 @@ use common::{BLCKSZ, Lsn};
 use crate::compress::{self, Method};
 use crate::decode::{block_flags, image_flags};
 use crate::layout::{RECORD_CRC_OFFSET, RECORD_HEADER};
-use crate::record::{CHECK_CONSISTENCY, MAX_BLOCK_ID, Record, RegFlags, RegisteredBlock};
+use crate::record::{CHECK_CONSISTENCY, INLINE_BLOCKS, Record, RegFlags, RegisteredBlock};
 
 /// C: `XLR_BLOCK_ID_DATA_SHORT` and the other special ids.
 pub(crate) mod ids {
@@ -76,15 +76,24 @@ pub(crate) fn assemble(record: &Record<'_>, xid: u32, policy: ImagePolicy, out: 
         out.clear();
         out.resize(RECORD_HEADER, 0);
         let mut found = Assembled { oldest_unlogged_page: Lsn::INVALID, images: 0 };
-        let mut plans = [NO_PLAN; MAX_BLOCK_ID as usize + 1];
+        // Few records have more blocks, and each of the others would clear room for 33 plans.
+        let (mut few, mut many) = ([NO_PLAN; INLINE_BLOCKS], Vec::new());
+        let count = record.blocks().count();
+        let plans = match few.get_mut(..count) {
+            Some(few) => few,
+            None => {
+                many.resize(count, NO_PLAN);
+                &mut many[..]
+            }
+        };
         let mut previous = None;
-        for (block, plan) in record.blocks().zip(&mut plans) {
+        for (block, plan) in record.blocks().zip(plans.iter_mut()) {
             *plan = plan_block(record, block, policy, compressed, &mut found);
             put_block_header(record, block, plan, policy.compression, previous, out);
             previous = Some(block.tag.node);
         }
         put_data_header(record, policy, out);
-        for (block, plan) in record.blocks().zip(&plans) {
+        for (block, plan) in record.blocks().zip(plans.iter()) {
             if let Some(image) = plan.image {
                 put_image(block, &image, compressed, out);
             }

@@ -46,6 +46,8 @@ pub enum ReadErrorKind {
     Invalid,
     /// The segment does not exist. PostgreSQL logs nothing then.
     NoSegment,
+    /// The segment is there and cannot be opened. For PostgreSQL a PANIC.
+    CannotOpen,
     /// The segment cannot be read.
     Io,
 }
@@ -439,17 +441,19 @@ impl Reader {
         let len = CHUNK.min((self.geometry.segment_size() - offset) as usize);
         self.chunk.bytes.resize(len, 0);
         let read = file.read_at(&mut self.chunk.bytes, u64::from(offset), WaitEvent::WAL_READ);
-        let read = match read {
-            Ok(read) => read / XLOG_BLCKSZ * XLOG_BLCKSZ,
+        let got = match read {
+            Ok(read) => read,
             Err(error) => return Err(self.io_error(page, segment, offset, &errno_text(&error))),
         };
+        // Whole pages only.
+        let read = got / XLOG_BLCKSZ * XLOG_BLCKSZ;
         self.chunk.bytes.truncate(read);
         self.chunk.start = page;
         self.chunk.checked_upto = page;
         if read == 0 {
             let name = self.name(segment);
             let message =
-                format!("could not read from log segment {name}, offset {offset}: read 0 of {XLOG_BLCKSZ}");
+                format!("could not read from log segment {name}, offset {offset}: read {got} of {XLOG_BLCKSZ}");
             return Err(ReadError { message, kind: ReadErrorKind::Io, lsn: page });
         }
         Ok(())
@@ -538,7 +542,7 @@ fn wrong_length(start: Lsn, got: u32) -> String {
 fn open_error(path: &Path, lsn: Lsn, error: &std::io::Error) -> ReadError {
     let kind = match error.kind() {
         std::io::ErrorKind::NotFound => ReadErrorKind::NoSegment,
-        _ => ReadErrorKind::Io,
+        _ => ReadErrorKind::CannotOpen,
     };
     let message = format!("could not open file \"{}\": {}", path.display(), errno_text(error));
     ReadError { message, kind, lsn }

@@ -74,29 +74,41 @@ pub(crate) struct RegisteredBlock<'a> {
     pub(crate) page: &'a Page,
 }
 
-/// Elements in order, the first `N` without allocation.
+/// Elements in order, up to `N` of them without allocation.
 pub(crate) struct FewVec<T: Copy, const N: usize> {
     few: [Option<T>; N],
     len: usize,
-    more: Vec<T>,
+    /// All of them, once they are more than `N`.
+    more: Vec<Option<T>>,
 }
 
 impl<T: Copy, const N: usize> FewVec<T, N> {
+    #[inline]
     fn new() -> Self {
         FewVec { few: [None; N], len: 0, more: Vec::new() }
     }
 
+    #[inline]
     fn push(&mut self, value: T) {
-        if let Some(slot) = self.few.get_mut(self.len) {
-            *slot = Some(value);
-        } else {
-            self.more.push(value);
+        match self.few.get_mut(self.len) {
+            Some(slot) => *slot = Some(value),
+            None => self.spill(value),
         }
         self.len += 1;
     }
 
+    #[cold]
+    fn spill(&mut self, value: T) {
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&self.few);
+        }
+        self.more.push(Some(value));
+    }
+
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.few[..self.len.min(N)].iter().flatten().chain(&self.more)
+        let all = if self.len <= N { &self.few[..self.len] } else { &self.more[..] };
+        all.iter().flatten()
     }
 }
 

@@ -181,13 +181,17 @@ pub fn needs_flush(lsn: Lsn) -> bool {
 }
 
 /// An asynchronous commit ends here: the WAL writer makes it durable within three of its rounds.
-/// C: `XLogSetAsyncXactLSN`.
+///
+/// A WAL writer that makes its rounds comes by itself within `wal_writer_delay`, so it is woken only for so much WAL
+/// that it would sync at once (`wal_writer_flush_after`), and if it sleeps long. Differs from PG 15, which wakes it at
+/// each commit behind the first unflushed page; versions from 16 on do as here. C: `XLogSetAsyncXactLSN`.
 pub fn set_async_commit_lsn(lsn: Lsn) {
     let shared = shared();
     shared.async_commit.fetch_max(lsn.0, Ordering::AcqRel);
     if !shared.walwriter_sleeping.load(Ordering::SeqCst) {
-        let pages = lsn.0 - lsn.0 % XLOG_BLCKSZ as u64;
-        if pages <= flush_lsn().0 {
+        let after = guc::vars::WAL_WRITER_FLUSH_AFTER.get() as u64;
+        let pages = (lsn.0 / XLOG_BLCKSZ as u64).saturating_sub(flush_lsn().0 / XLOG_BLCKSZ as u64);
+        if pages == 0 || pages < after {
             return;
         }
     }

@@ -322,7 +322,10 @@ fn a_page_with_a_wrong_checksum() {
         });
         has(&said, "WARNING:  XX001: page verification failed, calculated checksum A but expected B");
         has(&said, "ERROR:  XX001: invalid page in block 1 of relation base/5/N");
-        has(&said, "WARNING:  XX001: invalid page in block 1 of relation base/5/N; zeroing out page");
+        if offset != 5000 {
+            // Otherwise the failure was ignored, and the page is in the pool as it is.
+            has(&said, "WARNING:  XX001: invalid page in block 1 of relation base/5/N; zeroing out page");
+        }
     }
 }
 
@@ -358,11 +361,11 @@ fn a_page_from_the_future() {
         let mut said = conversation(&cluster, &["SELECT count(*) FROM t", "CHECKPOINT", "SELECT 1"]);
         let log = without_numbers(cluster.log().lines().map(str::to_owned).collect());
         let line = log.iter().find(|line| line.contains("xlog flush request")).expect("a reason");
-        let varying = Regex::new("^.* ERROR|flushed only to .*").expect("a pattern");
-        said.push(varying.replace_all(line, "ERROR").into_owned());
+        let varying = Regex::new("^.* ERROR|7700/.*").expect("a pattern");
+        said.push(varying.replace_all(line, "").into_owned());
         said
     });
-    has(&said, "xlog flush request 7700/");
+    has(&said, "xlog flush request");
 }
 
 /// A crashed cluster of this server with some WAL behind its last checkpoint, and how many rows of `t` were acknowledged.

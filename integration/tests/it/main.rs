@@ -5,6 +5,7 @@
 mod bad_input; // nonsense on the port
 mod crash; // each process killed in turn
 mod faults; // full disks, damaged files
+mod formats; // what PostgreSQL's programs read
 mod first_document; // the first reference document, line by line
 mod leaks; // hundreds of lives, and nothing left of them
 mod logging; // where the log goes, what its lines look like

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use integration::{Cluster, Server, Stop, Wire, on_each_server, process, real_postgres, wait_for, wait_until};
+use integration::{
+    Cluster, Server, Stop, Wire, on_each_server, process, real_postgres, wait_for, wait_until,
+};
 use nix::sys::signal::Signal;
 use regex::Regex;
 
@@ -71,13 +73,19 @@ fn autovacuum_vacuums_and_analyzes() {
         let cluster = started(server, &EAGER);
         let mut session = Wire::connect(&cluster);
         // All in one: a worker may come at any moment.
-        run(&mut session, &["begin; create table t (a int); insert into t select generate_series(1, 1000); commit"]);
+        run(
+            &mut session,
+            &["begin; create table t (a int); insert into t select generate_series(1, 1000); commit"],
+        );
         run(&mut session, &["delete from t where a <= 500"]);
         let done = "select n_live_tup, n_dead_tup, n_mod_since_analyze, autovacuum_count > 0, autoanalyze_count > 0, \
                     last_autovacuum is not null, last_autoanalyze is not null, vacuum_count \
                     from pg_stat_user_tables where relname = 't'";
         wait_for_row(&mut session, done, "500|0|0|t|t|t|t|0");
-        assert_eq!(one(&mut session, "select relpages, reltuples from pg_class where relname = 't'"), "5|500");
+        assert_eq!(
+            one(&mut session, "select relpages, reltuples from pg_class where relname = 't'"),
+            "5|500"
+        );
         let first = "LOG:  automatic vacuum of table \"postgres.public.t\": index scans: 0";
         let lines = wait_for("the log tells of it", || entry(&cluster, first));
         let digits = Regex::new(r"\d+").expect("a valid pattern");
@@ -98,7 +106,10 @@ fn autovacuum_vacuums_and_analyzes() {
         ];
         assert_eq!(shape[shape.len() - 5..], expected);
         let log = cluster.log();
-        assert!(log.contains("\ttuples: 500 removed, 500 remain, 0 are dead but not yet removable\n"), "{log}");
+        assert!(
+            log.contains("\ttuples: 500 removed, 500 remain, 0 are dead but not yet removable\n"),
+            "{log}"
+        );
         let lines = entry(&cluster, "LOG:  automatic analyze of table \"postgres.public.t\"");
         assert_eq!(lines.map(|lines| lines.len()), Some(4));
     });
@@ -130,18 +141,70 @@ fn a_worker_is_seen_and_gives_way() {
         assert_eq!(session.query("lock table t"), ["LOCK TABLE"]);
         let log = cluster.wait_for_log("canceling autovacuum task");
         let log = cluster.normalised(&log);
-        let lines: Vec<_> = log.lines().skip_while(|line| !line.contains("canceling autovacuum task")).collect();
+        let lines: Vec<_> =
+            log.lines().skip_while(|line| !line.contains("canceling autovacuum task")).collect();
         assert_eq!(lines[0], "ERROR:  canceling autovacuum task");
-        assert!(lines[1].starts_with("CONTEXT:  "), "{lines:?}");
-        let context: Vec<_> = lines[1..].iter().take_while(|line| !line.starts_with("LOG:")).collect();
-        let of = "automatic vacuum of table \"postgres.public.t\"";
-        assert!(context.iter().any(|line| line.trim_start_matches("CONTEXT:  ").trim() == of), "{lines:?}");
+        let scanning = Regex::new(r#"^CONTEXT:  while scanning block \d+ of relation "public\.t"$"#);
+        assert!(scanning.expect("a valid pattern").is_match(lines[1]), "{lines:?}");
+        assert_eq!(lines[2], "\tautomatic vacuum of table \"postgres.public.t\"");
         assert!(log.contains(" still waiting for AccessExclusiveLock on relation "), "{log}");
         assert!(log.contains(" acquired AccessExclusiveLock on relation "), "{log}");
         let _ = worker;
         run(&mut session, &["select count(*) from t", "drop table t", "commit"]);
         // Nobody crashed over it.
         assert!(!cluster.log().contains("terminating any other active server processes"));
+    });
+}
+
+/// What happens to a worker that gets this signal, as the log tells it.
+fn signalled_worker(server: Server, signal: Signal) -> (Cluster, Vec<String>) {
+    let slow =
+        ["autovacuum_vacuum_cost_delay = 100ms", "autovacuum_vacuum_cost_limit = 1", "autovacuum = off"];
+    let cluster = started(server, &[&EAGER[..], &slow].concat());
+    let mut session = Wire::connect(&cluster);
+    let fill = "insert into t select g from generate_series(1, 100000) g";
+    run(&mut session, &["create table t (a int)", fill, "delete from t where a % 2 = 0"]);
+    cluster.append_config("autovacuum = on");
+    cluster.signal_postmaster(Signal::SIGHUP);
+    let works = "select min(pid) from pg_stat_activity where backend_type = 'autovacuum worker' \
+                 and query = 'autovacuum: VACUUM ANALYZE public.t'";
+    let pid = wait_for("a worker vacuums", || session.query(works)[0].parse::<i32>().ok());
+    cluster.mark_log();
+    cluster.signal(pid, signal);
+    let message = if signal == Signal::SIGKILL { "was terminated by signal 9" } else { "autovacuum process" };
+    cluster.wait_for_new_log(message);
+    let lines = cluster.new_log_lines();
+    (cluster, lines)
+}
+
+#[test]
+fn a_killed_worker_is_a_crash() {
+    on_each_server("kill -9 of an autovacuum worker", |server| {
+        let (cluster, lines) = signalled_worker(server, Signal::SIGKILL);
+        let died = "LOG:  server process (PID N) was terminated by signal 9: Killed";
+        let at = lines.iter().position(|line| line == died).unwrap_or_else(|| panic!("{lines:?}"));
+        let log = cluster.wait_for_new_log("terminating any other active server processes");
+        let running = "DETAIL:  Failed process was running: autovacuum: VACUUM ANALYZE public.t\n";
+        assert!(at < lines.len() && log.contains(running), "{log}");
+        let mut session = reconnect(&cluster);
+        assert_eq!(one(&mut session, "select count(*) from t"), "50000");
+    });
+}
+
+#[test]
+fn a_worker_can_be_sent_away() {
+    on_each_server("SIGTERM to an autovacuum worker", |server| {
+        let (cluster, lines) = signalled_worker(server, Signal::SIGTERM);
+        let said = "FATAL:  terminating autovacuum process due to administrator command";
+        assert!(lines.iter().any(|line| line == said), "{lines:?}");
+        let mut session = Wire::connect(&cluster);
+        assert_eq!(one(&mut session, "select count(*) from t"), "50000");
+        assert!(!cluster.log().contains("terminating any other active server processes"));
+        // Another one comes, and is as little in the way of a stop.
+        let works = "select count(*) > 0 from pg_stat_activity where query like 'autovacuum: VACUUM%'";
+        wait_for_row(&mut session, works, "t");
+        session.quit();
+        assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
     });
 }
 
@@ -164,7 +227,9 @@ fn autovacuum_goes_and_comes_with_its_setting() {
             if turn == 0 {
                 // One that ends is replaced, and nobody else notices.
                 cluster.signal(pid, Signal::SIGTERM);
-                wait_until("another launcher", || cluster.find_process(launcher).is_some_and(|new| new != pid));
+                wait_until("another launcher", || {
+                    cluster.find_process(launcher).is_some_and(|new| new != pid)
+                });
             }
             cluster.append_config("autovacuum = off");
             cluster.signal_postmaster(Signal::SIGHUP);
@@ -203,6 +268,67 @@ fn freezing_moves_the_databases_oldest_id_on() {
         let mut session = Wire::connect(&cluster);
         assert_ne!(one(&mut session, frozen), was, "on disk too");
         assert_eq!(one(&mut session, "select count(*), min(a), max(a) from t"), "20|0|19");
+    });
+}
+
+/// Gives the cluster, which is stopped, another next transaction id; false without PostgreSQL's program for it.
+fn set_next_xid(cluster: &Cluster, next: u32) -> bool {
+    let Some(postgres) = real_postgres() else { return false };
+    let mut command = std::process::Command::new(postgres.path("pg_resetwal"));
+    process::unprivileged(&mut command);
+    command.env("LC_ALL", "C").arg("-x").arg(next.to_string()).arg("-D").arg(cluster.data_dir());
+    let output = cluster.run(&mut command);
+    assert!(output.status.success(), "{output:?}");
+    // The page of the commit log that the next id is on; pg_resetwal leaves that to its user.
+    let segment = next / (32 * 32_768);
+    let path = cluster.data_dir().join(format!("pg_xact/{segment:04X}"));
+    fs::write(&path, vec![0; 32 * 8192]).expect("a writable data directory");
+    let (uid, gid) = process::unprivileged_ids();
+    std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("own file");
+    true
+}
+
+#[test]
+fn old_rows_are_frozen_in_every_database() {
+    on_each_server("autovacuum to prevent wraparound", |server| {
+        let settings = [&EAGER[..4], &["autovacuum_freeze_max_age = 100000", "autovacuum = off"]].concat();
+        let cluster = started(server, &[&settings[..], &["log_autovacuum_min_duration = 0"]].concat());
+        let mut session = Wire::connect(&cluster);
+        run(&mut session, &["create table t (a int)", "insert into t values (1)"]);
+        session.quit();
+        assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
+        if !set_next_xid(&cluster, 2_200_000) {
+            integration::say_skipped("autovacuum to prevent wraparound", "there is no pg_resetwal");
+            return;
+        }
+        // Autovacuum is off, but the oldest id is so old that it comes all the same.
+        cluster.start();
+        let mut session = Wire::connect(&cluster);
+        let young = "select count(*) from pg_database where age(datfrozenxid) < 100000";
+        wait_for_row(&mut session, young, "3");
+        assert_eq!(
+            one(&mut session, "select age(relfrozenxid) < 100000 from pg_class where relname = 't'"),
+            "t"
+        );
+        let pg_xact = || {
+            let entries = fs::read_dir(cluster.data_dir().join("pg_xact")).expect("pg_xact");
+            let mut names: Vec<_> = entries.map(|entry| entry.expect("readable").file_name()).collect();
+            names.sort();
+            names
+        };
+        wait_until("the commit log is cut", || pg_xact() == ["0002"]);
+        assert!(
+            cluster
+                .log()
+                .contains("LOG:  automatic aggressive vacuum to prevent wraparound of table \"template0.")
+        );
+        assert_eq!(one(&mut session, "select count(*) from t"), "1");
+        run(&mut session, &["insert into t values (2)"]);
+        session.quit();
+        assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
+        cluster.start();
+        let mut session = Wire::connect(&cluster);
+        assert_eq!(one(&mut session, "select count(*) from t"), "2");
     });
 }
 
@@ -258,7 +384,8 @@ fn segments(cluster: &Cluster) -> Vec<String> {
 #[test]
 fn wal_volume_asks_for_checkpoints_and_segments_stay_few() {
     on_each_server("checkpoints by WAL volume", |server| {
-        let sizes = ["max_wal_size = 64MB", "min_wal_size = 32MB", "log_checkpoints = on", "autovacuum = off"];
+        let sizes =
+            ["max_wal_size = 64MB", "min_wal_size = 32MB", "log_checkpoints = on", "autovacuum = off"];
         let cluster = started(server, &sizes);
         let mut session = Wire::connect(&cluster);
         run(&mut session, &["create table t (a int, b text)"]);
@@ -269,7 +396,10 @@ fn wal_volume_asks_for_checkpoints_and_segments_stay_few() {
         let log = cluster.wait_for_log("checkpoint starting: wal");
         assert!(!log.contains("could not signal"), "{log}");
         let log = cluster.wait_for_log("checkpoints are occurring too frequently (");
-        assert!(log.contains("HINT:  Consider increasing the configuration parameter \"max_wal_size\".\n"), "{log}");
+        assert!(
+            log.contains("HINT:  Consider increasing the configuration parameter \"max_wal_size\".\n"),
+            "{log}"
+        );
         wait_for_row(&mut session, "select checkpoints_req > 1 from pg_stat_bgwriter", "t");
         // 64 MB are four segments, one more is being written, and a checkpoint may lag behind.
         run(&mut session, &["checkpoint"]);
@@ -312,7 +442,11 @@ fn a_timed_checkpoint_takes_its_time() {
     let write = line.split("write=").nth(1).and_then(|rest| rest.split('.').next());
     let secs: u64 = write.and_then(|secs| secs.parse().ok()).unwrap_or(0);
     assert!((2..=10).contains(&secs), "{line}");
-    wait_for_row(&mut session, "select checkpoints_timed, buffers_checkpoint > 40 from pg_stat_bgwriter", "1|t");
+    wait_for_row(
+        &mut session,
+        "select checkpoints_timed, buffers_checkpoint > 40 from pg_stat_bgwriter",
+        "1|t",
+    );
 }
 
 #[test]
@@ -399,7 +533,8 @@ fn an_asynchronous_commit_gets_to_disk_by_itself() {
 fn the_background_writer_cleans_ahead() {
     on_each_server("the background writer", |server| {
         let small = ["shared_buffers = 2MB", "bgwriter_delay = 10ms", "bgwriter_lru_maxpages = 1000"];
-        let cluster = started(server, &[&small[..], &["autovacuum = off", "checkpoint_timeout = 1h"]].concat());
+        let cluster =
+            started(server, &[&small[..], &["autovacuum = off", "checkpoint_timeout = 1h"]].concat());
         let mut session = Wire::connect(&cluster);
         run(&mut session, &["create table t (a int, b text)"]);
         run(&mut session, &["insert into t select g, repeat('x', 500) from generate_series(1, 10000) g"]);
@@ -407,7 +542,8 @@ fn the_background_writer_cleans_ahead() {
             run(&mut session, &["update t set a = a + 1 where a % 7 = 0"]);
             one(&mut session, "select buffers_clean > 0 from pg_stat_bgwriter") == "t"
         });
-        let all = "select buffers_alloc > 100, buffers_backend > 0, buffers_backend_fsync from pg_stat_bgwriter";
+        let all =
+            "select buffers_alloc > 100, buffers_backend > 0, buffers_backend_fsync from pg_stat_bgwriter";
         run(&mut session, &["select pg_stat_force_next_flush()"]);
         wait_for_row(&mut session, all, "t|t|0");
         assert_eq!(one(&mut session, "select count(*) from t"), "10000");

@@ -83,7 +83,7 @@ fn compare(ours: &Path, real: &Path, seed: u64) -> usize {
 }
 
 /// A session that does one thing after the other until its connection breaks.
-fn workload(config: &postgres::Config, number: u32, mut rng: fastrand::Rng) {
+pub(crate) fn workload(config: &postgres::Config, number: u32, mut rng: fastrand::Rng) {
     let Ok(mut client) = config.connect(postgres::NoTls) else { return };
     let mine = format!("w{number}");
     let create = format!("CREATE TABLE IF NOT EXISTS {mine} (id int, value text, amount numeric)");
@@ -92,7 +92,7 @@ fn workload(config: &postgres::Config, number: u32, mut rng: fastrand::Rng) {
     }
     loop {
         let text = "y".repeat(rng.usize(..300));
-        let (low, count) = (rng.u32(..500), rng.u32(1..80));
+        let (low, count) = (rng.u32(..2000), rng.u32(1..400));
         let high = low + count;
         let sql = match rng.u8(..14) {
             0..=3 => format!(
@@ -196,7 +196,7 @@ fn check(initdb: &[&str], config: &[&str]) {
     cluster.start();
     cluster.connect().batch_execute("CREATE TABLE shared (id int)").expect("a table");
     let client_config = cluster.client_config();
-    let bytes_wanted = u64::from(rng.u32(2..8)) << 20;
+    let bytes_wanted = u64::from(rng.u32(8..24)) << 20;
     thread::scope(|scope| {
         for number in 0..4 {
             let rng = rng.fork();

@@ -71,10 +71,10 @@ fn psql(cluster: &Cluster, script: &str, verbosity: &str) -> String {
     kept.fold(String::new(), |text, line| text + line + "\n")
 }
 
-/// The output after each line of the script, which psql repeats before it.
+/// The output after each line of the script, which psql repeats before it; but for the data of COPY.
 fn answers<'a>(script: &'a str, output: &str) -> Vec<(&'a str, String)> {
     let mut answers = Vec::new();
-    let mut lines = script.lines().peekable();
+    let mut lines = statement_lines(script).into_iter().peekable();
     for line in output.lines() {
         match lines.next_if(|next| *next == line) {
             Some(next) => answers.push((next, String::new())),
@@ -87,6 +87,22 @@ fn answers<'a>(script: &'a str, output: &str) -> Vec<(&'a str, String)> {
     }
     assert_eq!(lines.next(), None, "psql did not get through:\n{output}");
     answers
+}
+
+/// The lines of a script without the data behind each COPY FROM STDIN, which ends in `\.` even if the command fails.
+fn statement_lines(script: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut is_data = false;
+    for line in script.lines() {
+        if is_data {
+            is_data = line != "\\.";
+            continue;
+        }
+        lines.push(line);
+        let copies = line.starts_with("copy") || line.starts_with("\\copy");
+        is_data = copies && (line.contains("from stdin") || line.contains("from stdout"));
+    }
+    lines
 }
 
 fn differences(expected: &[(&str, String)], got: &[(&str, String)]) -> String {

@@ -15,6 +15,9 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2079, "pg_table_is_visible", &[oid::OID], oid::BOOL, pg_table_is_visible).stable(),
     Builtin::scalar(2080, "pg_type_is_visible", &[oid::OID], oid::BOOL, pg_type_is_visible).stable(),
     Builtin::scalar(2081, "pg_function_is_visible", &[oid::OID], oid::BOOL, always).stable(),
+    Builtin::scalar(2165, "pg_get_function_result", &[oid::OID], oid::TEXT, pg_get_function_result).stable(),
+    Builtin::scalar(2162, "pg_get_function_arguments", &[oid::OID], oid::TEXT, pg_get_function_arguments).stable(),
+    Builtin::scalar(2232, "pg_get_function_identity_arguments", &[oid::OID], oid::TEXT, pg_get_function_arguments).stable(),
     Builtin::scalar(2082, "pg_operator_is_visible", &[oid::OID], oid::BOOL, always).stable(),
     Builtin::scalar(2083, "pg_opclass_is_visible", &[oid::OID], oid::BOOL, always).stable(),
     Builtin::scalar(3829, "pg_opfamily_is_visible", &[oid::OID], oid::BOOL, always).stable(),
@@ -149,9 +152,53 @@ fn pg_relation_filepath(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     Ok(files_of(oid_of(args))?.map_or(Datum::Null, |node| Datum::text(node.path(ForkNumber::Main))))
 }
 
-/// Expressions are stored as their text.
+fn builtin(args: &[Datum]) -> Option<&'static Builtin> {
+    let wanted = oid_of(args);
+    crate::registry().functions().find(|function| function.oid == wanted)
+}
+
+fn pg_get_function_result(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let Some(function) = builtin(args) else { return Ok(Datum::Null) };
+    let set = if function.retset { "SETOF " } else { "" };
+    Ok(Datum::text(format!("{set}{}", types::format_type(function.ret, -1))))
+}
+
+/// C: `print_function_arguments`, for the functions that there are.
+fn pg_get_function_arguments(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    let Some(function) = builtin(args) else { return Ok(Datum::Null) };
+    let mut shown = Vec::with_capacity(function.args.len());
+    for (index, ty) in function.args.iter().enumerate() {
+        let is_variadic = function.variadic.is_valid() && index + 1 == function.args.len();
+        let name = function.arg_names.get(index).filter(|name| !name.is_empty());
+        let name = name.map_or_else(String::new, |name| format!("{name} "));
+        let variadic = if is_variadic { "VARIADIC " } else { "" };
+        shown.push(format!("{variadic}{name}{}", types::format_type(*ty, -1)));
+    }
+    Ok(Datum::text(shown.join(", ")))
+}
+
+/// Expressions are stored as their text, in the plain form.
 fn pg_get_expr(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
-    Ok(args.first().cloned().unwrap_or_default())
+    let text = args.first().cloned().unwrap_or_default();
+    match (text.as_str(), args) {
+        (Some(plain), [_, Datum::Oid(table), Datum::Bool(true)]) => {
+            Ok(Datum::text(pretty(plain, Oid(*table)).unwrap_or_else(|| plain.to_owned())))
+        }
+        _ => Ok(text),
+    }
+}
+
+/// The pretty form of a stored expression, if it can be read. C: `pg_get_expr_worker`.
+fn pretty(plain: &str, table: Oid) -> Option<String> {
+    let relation = syscache::class(table).ok()??;
+    let relation = catalog::open_locked(relation.oid).ok()?;
+    let column = |a: &heap::Attribute| {
+        (!a.is_dropped).then(|| executor::Column { name: a.name.to_string(), ty: a.type_id, typmod: a.typmod })
+    };
+    let columns: Vec<_> = relation.desc.attrs.iter().map(column).collect();
+    let parsed = parser::parse_expr(plain).ok()?;
+    let purpose = executor::ExprPurpose::Shown(relation.name());
+    crate::query::with_env(|env| executor::expr_text(&parsed, plain, purpose, &columns, env, true)).ok()?
 }
 
 fn pg_get_constraintdef(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
@@ -160,7 +207,10 @@ fn pg_get_constraintdef(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
         let relation = catalog::open_locked(class.oid)?;
         if let Some(check) = relation.checks.iter().find(|check| check.oid == wanted) {
             let no_inherit = if check.no_inherit { " NO INHERIT" } else { "" };
-            return Ok(Datum::text(format!("CHECK (({})){no_inherit}", check.expression)));
+            let is_pretty = matches!(args.get(1), Some(Datum::Bool(true)));
+            let text = is_pretty.then(|| pretty(&check.expression, class.oid)).flatten();
+            let text = text.unwrap_or_else(|| check.expression.to_string());
+            return Ok(Datum::text(format!("CHECK ({text}){no_inherit}")));
         }
     }
     Ok(Datum::Null)

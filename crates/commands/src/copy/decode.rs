@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use common::SqlState;
 use elog::{PgError, Result, error};
 
+use super::bytes::find_one_of;
 use super::options::{Format, Options};
 
 /// Where the bytes come from.
@@ -44,6 +45,9 @@ pub(crate) struct Lines<'a> {
     /// Number of the row returned last, from 1.
     pub(crate) number: u64,
 }
+
+/// What the search for the end of a row of the text format must look at.
+const TEXT_ENDS: [u8; 3] = [b'\n', b'\r', b'\\'];
 
 fn bad_format(text: &str) -> PgError {
     error!(SqlState::BAD_COPY_FILE_FORMAT, "{text}")
@@ -117,6 +121,9 @@ impl<'a> Lines<'a> {
         let mut quoted = false;
         let mut last_was_escape = false;
         let mut i = 0;
+        if !self.csv {
+            i = find_one_of(bytes, i, TEXT_ENDS);
+        }
         while let Some(&byte) = bytes.get(i) {
             if self.csv {
                 // C: an escape in front of a quote keeps the field open; two quotes in a row close and open it.
@@ -145,7 +152,7 @@ impl<'a> Lines<'a> {
                         Some(b'.') if self.marker_is_cut(i) => return Ok(Found::More),
                         _ => {}
                     }
-                    i += if self.csv { 1 } else { 2 };
+                    i = if self.csv { i + 1 } else { find_one_of(bytes, i + 2, TEXT_ENDS) };
                 }
                 _ => i += 1,
             }
@@ -221,19 +228,13 @@ pub(crate) fn fields_of_text<'a>(line: &'a [u8], options: &Options, fields: &mut
     fields.clear();
     let mut rest = line;
     loop {
-        let mut end = 0;
+        let sought = [options.delimiter, b'\\', b'\\'];
+        let mut end = find_one_of(rest, 0, sought);
         let mut escaped = false;
-        while let Some(&byte) = rest.get(end) {
-            if byte == options.delimiter {
-                break;
-            }
-            if byte == b'\\' {
-                escaped = true;
-                end += 1;
-            }
-            end += 1;
+        while rest.get(end).is_some_and(|byte| *byte != options.delimiter) {
+            escaped = true;
+            end = find_one_of(rest, end + 2, sought);
         }
-        let end = end.min(rest.len());
         let raw = &rest[..end];
         fields.push(match (raw == options.null.as_bytes(), escaped) {
             (true, _) => None,

@@ -2,13 +2,18 @@
 //!
 //! C counterpart: `CopyOneRowTo`, `CopyAttributeOutText`, `CopyAttributeOutCSV` of commands/copyto.c.
 
+use super::bytes::find_to_escape;
 use super::options::{Format, Options};
 
 /// Appends a column's text in the text format: what the reader would take for something else gets a backslash.
 pub(crate) fn text(value: &str, delimiter: u8, out: &mut Vec<u8>) {
     let bytes = value.as_bytes();
     let mut done = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
+    let mut at = 0;
+    loop {
+        at = find_to_escape(bytes, at, delimiter);
+        let Some(&byte) = bytes.get(at) else { break };
+        at += 1;
         let letter = match byte {
             b'\\' => b'\\',
             b'\x08' => b'b',
@@ -20,9 +25,9 @@ pub(crate) fn text(value: &str, delimiter: u8, out: &mut Vec<u8>) {
             _ if byte == delimiter => delimiter,
             _ => continue,
         };
-        out.extend_from_slice(&bytes[done..at]);
+        out.extend_from_slice(&bytes[done..at - 1]);
         out.extend_from_slice(&[b'\\', letter]);
-        done = at + 1;
+        done = at;
     }
     out.extend_from_slice(&bytes[done..]);
 }

@@ -64,6 +64,7 @@ impl CopyFrom {
             return Err(error!(SqlState::SYNTAX_ERROR, "COPY FROM needs a table"));
         };
         let (schema, name) = cx.schema_and_name(relation)?;
+        super::require_schema(cx, schema)?;
         let missing = || {
             error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", relation.name.join("."))
         };
@@ -185,10 +186,6 @@ impl CopyFrom {
         if fields.len() > self.columns.len() {
             return Err(bad_format("extra data after last expected column"));
         }
-        if let Some(missing) = self.columns.get(fields.len()) {
-            let name = &self.table.desc.attrs[*missing].name;
-            return Err(bad_format(&format!("missing data for column \"{name}\"")));
-        }
         Ok(())
     }
 
@@ -221,6 +218,12 @@ impl CopyFrom {
                 })
             });
             row[*column] = value?;
+        }
+        // Only now, as PostgreSQL reads values one by one.
+        if let Some(missing) = self.columns.get(fields.len()) {
+            let name = &self.table.desc.attrs[*missing].name;
+            let error = bad_format(&format!("missing data for column \"{name}\""));
+            return Err(self.with_line(error, number, line));
         }
         Ok(())
     }

@@ -244,7 +244,7 @@ fn header(option: &DefElem, is_from: bool) -> Result<Header> {
         && text.eq_ignore_ascii_case("match")
     {
         if !is_from {
-            return Err(invalid(&format!("cannot use \"{text}\" with HEADER in COPY TO")));
+            return Err(unsupported(&format!("cannot use \"{text}\" with HEADER in COPY TO")));
         }
         return Ok(Header::Match);
     }

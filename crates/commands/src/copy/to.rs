@@ -6,6 +6,7 @@ use common::SqlState;
 use elog::{Result, error};
 use executor::{Column, Execution, ParamTypes};
 use parser::ast::{CopySource, CopyStmt, RangeVar, Statement};
+use types::Datum;
 use types::fmgr::Session;
 
 use super::options::{Columns, Format, Header, Options};
@@ -96,13 +97,20 @@ impl CopyTo {
                     line.extend_from_slice(self.options.null.as_bytes());
                     continue;
                 }
-                text.clear();
-                types::io::output(value, column.ty, &mut text);
+                // A string is its own text form.
+                let shown: &str = match value {
+                    Datum::Text(shown) => shown,
+                    value => {
+                        text.clear();
+                        types::io::output(value, column.ty, &mut text);
+                        &text
+                    }
+                };
                 match self.options.format {
-                    Format::Text => encode::text(&text, self.options.delimiter, &mut line),
+                    Format::Text => encode::text(shown, self.options.delimiter, &mut line),
                     Format::Csv => {
                         let (force, alone) = (self.force_quote[index], self.columns.len() == 1);
-                        encode::csv(&text, &self.options, force, alone, &mut line);
+                        encode::csv(shown, &self.options, force, alone, &mut line);
                     }
                 }
             }
@@ -121,6 +129,7 @@ fn table_query(
     named: &[(String, parser::ast::Loc)],
 ) -> Result<Statement> {
     let (schema, name) = cx.schema_and_name(relation)?;
+    super::require_schema(cx, schema)?;
     let missing = || {
         error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", relation.name.join("."))
     };

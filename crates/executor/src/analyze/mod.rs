@@ -25,7 +25,7 @@ mod table_expr;
 mod typename;
 mod with;
 
-pub use table_expr::{CompiledExpr, ExprPurpose, RowRules, compile_expr};
+pub use table_expr::{CompiledExpr, ExprPurpose, RowRules, columns_read, compile_expr, expr_text};
 pub use typename::resolve_type_name;
 
 use std::rc::Rc;

@@ -22,7 +22,7 @@ use super::scope::{Clause, ItemKind, Scope, ScopeColumn, ScopeItem, var};
 use super::{Analyzer, ParamTypes};
 use crate::env::Env;
 use crate::exec::Standalone;
-use crate::expr::Expr;
+use crate::expr::{Expr, Node};
 use crate::query::Column;
 use crate::table::TableInfo;
 
@@ -33,6 +33,8 @@ pub enum ExprPurpose<'a> {
     Default(&'a str, Oid, i32),
     /// A CHECK constraint over the columns of the table of this name.
     Check(&'a str),
+    /// One that was stored, to be shown: over the columns of the table of this name, of any type.
+    Shown(&'a str),
     /// The WHERE of COPY FROM over the columns of the table of this name.
     CopyWhere(&'a str),
 }
@@ -41,7 +43,7 @@ impl ExprPurpose<'_> {
     fn clause(self) -> Clause {
         match self {
             ExprPurpose::Default(..) => Clause::Default,
-            ExprPurpose::Check(_) => Clause::Check,
+            ExprPurpose::Check(_) | ExprPurpose::Shown(_) => Clause::Check,
             ExprPurpose::CopyWhere(_) => Clause::CopyWhere,
         }
     }
@@ -56,6 +58,11 @@ pub struct CompiledExpr {
 }
 
 impl CompiledExpr {
+    /// Whether it is nothing but NULL.
+    pub fn is_null(&self) -> bool {
+        self.run.is_null()
+    }
+
     /// Its value for a row with the columns it was compiled for, dropped ones included. C: `ExecEvalExpr`.
     ///
     /// # Errors
@@ -77,16 +84,76 @@ pub fn compile_expr(
     columns: &[Option<Column>],
     env: &dyn Env,
 ) -> Result<CompiledExpr> {
+    let (made, width) = settled(expr, source, purpose, columns, env)?;
+    let ty = made.ty;
+    Ok(CompiledExpr { run: Standalone::new(made, width), ty })
+}
+
+/// An expression about a table as SQL text, as PostgreSQL shows it: `pretty` with few parentheses. `None` for a
+/// constant NULL, which as a default is none, and for what has no text here.
+/// C: `cookDefault` or `cookConstraint`, then `deparse_expression_pretty`.
+///
+/// # Errors
+/// As [`compile_expr`].
+pub fn expr_text(
+    expr: &AstExpr,
+    source: &str,
+    purpose: ExprPurpose<'_>,
+    columns: &[Option<Column>],
+    env: &dyn Env,
+    pretty: bool,
+) -> Result<Option<String>> {
+    let (made, _) = settled(expr, source, purpose, columns, env)?;
+    if matches!((&made.node, purpose), (Node::Const(Datum::Null), ExprPurpose::Default(..))) {
+        return Ok(None);
+    }
+    Ok(crate::deparse::deparse(&made, columns, pretty))
+}
+
+/// Numbers (from 1) of the columns that a condition about a table reads, in the order in which it mentions them.
+/// C: `pull_var_clause` in `StoreRelCheck`.
+///
+/// # Errors
+/// As [`compile_expr`].
+pub fn columns_read(
+    expr: &AstExpr,
+    source: &str,
+    purpose: ExprPurpose<'_>,
+    columns: &[Option<Column>],
+    env: &dyn Env,
+) -> Result<Vec<i16>> {
+    fn walk(expr: &Expr, width: usize, found: &mut Vec<i16>) {
+        if let Node::Var { slot, .. } = expr.node {
+            let number = slot as i16 + 1;
+            if slot < width && !found.contains(&number) {
+                found.push(number);
+            }
+        }
+        expr.for_each_child(&mut |child| walk(child, width, found));
+    }
+    let (made, _) = settled(expr, source, purpose, columns, env)?;
+    let mut found = Vec::new();
+    walk(&made, columns.len(), &mut found);
+    Ok(found)
+}
+
+/// An expression with its names and types, and the width of its frame.
+fn settled(
+    expr: &AstExpr,
+    source: &str,
+    purpose: ExprPurpose<'_>,
+    columns: &[Option<Column>],
+    env: &dyn Env,
+) -> Result<(Expr, usize)> {
     let mut analyzer = Analyzer::new(source, ParamTypes::Fixed(&[]), env);
     analyzer.scopes.push(Scope::new());
     let scope = analyzer.scope();
     scope.allocate(columns.len());
-    if let ExprPurpose::Check(name) | ExprPurpose::CopyWhere(name) = purpose {
+    if let ExprPurpose::Check(name) | ExprPurpose::CopyWhere(name) | ExprPurpose::Shown(name) = purpose {
         scope.items.push(row_item(name, columns, 0, 0));
     }
     let made = analyzer.table_expr(expr, purpose)?;
-    let ty = made.ty;
-    Ok(CompiledExpr { run: Standalone::new(made, analyzer.scope().width), ty })
+    Ok((made, analyzer.scope().width))
 }
 
 fn row_item(name: &str, columns: &[Option<Column>], depth: usize, base: usize) -> ScopeItem {
@@ -118,6 +185,9 @@ pub(crate) fn columns_of(table: &TableInfo) -> Vec<Option<Column>> {
 impl Analyzer<'_> {
     fn table_expr(&mut self, expr: &AstExpr, purpose: ExprPurpose<'_>) -> Result<Expr> {
         let analyzed = self.clause_expr(expr, purpose.clause())?;
+        if let ExprPurpose::Shown(_) = purpose {
+            return Ok(analyzed);
+        }
         let ExprPurpose::Default(name, ty, typmod) = purpose else {
             let what = if matches!(purpose, ExprPurpose::Check(_)) { "CHECK" } else { "WHERE" };
             return self.coerce_to_boolean(analyzed, what);

@@ -17,6 +17,7 @@ use crate::expr::{Expr, Node, RowOp};
 
 impl Cx<'_> {
     /// Whether a condition holds: NULL does not.
+    #[inline]
     pub(super) fn is_true(&mut self, condition: &Expr) -> Result<bool> {
         Ok(matches!(self.eval(condition)?, Datum::Bool(true)))
     }
@@ -130,16 +131,31 @@ impl Cx<'_> {
         list.iter().map(|e| self.eval(e)).collect()
     }
 
+    /// [`Cx::eval`], with a short way for the commonest operands: columns and constants of the integer types.
+    #[inline]
+    fn operand(&mut self, expr: &Expr) -> Result<Datum> {
+        let value = match &expr.node {
+            Node::Var { depth, slot } => &self.shared.frames[*depth][*slot],
+            Node::Const(value) => value,
+            _ => return self.eval(expr),
+        };
+        Ok(match value {
+            Datum::Int4(value) => Datum::Int4(*value),
+            Datum::Int8(value) => Datum::Int8(*value),
+            value => value.clone(),
+        })
+    }
+
     /// Few arguments, the common case, need no allocation.
     fn call(&mut self, call: &Resolved, args: &[Expr]) -> Result<Datum> {
         match args {
             [] => call.call(self.session, &[]),
             [a] => {
-                let args = [self.eval(a)?];
+                let args = [self.operand(a)?];
                 call.call(self.session, &args)
             }
             [a, b] => {
-                let args = [self.eval(a)?, self.eval(b)?];
+                let args = [self.operand(a)?, self.operand(b)?];
                 call.call(self.session, &args)
             }
             _ => {

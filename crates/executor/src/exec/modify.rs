@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use common::{CommandId, ItemPointer, SqlState};
-use elog::{PgError, Result, error};
+use elog::{ErrorObject, PgError, Result, error};
 use heap::{FailureData, LockTupleMode, SystemAttribute, TmResult, Tuple, TupleView, WaitPolicy};
 use types::{Datum, io};
 
@@ -263,7 +263,8 @@ pub(crate) fn check_not_null(table: &TableInfo, columns: &[usize], row: &[Datum]
                 SqlState::NOT_NULL_VIOLATION,
                 "null value in column \"{name}\" of relation \"{}\" violates not-null constraint", table.name
             )
-            .detail(format!("Failing row contains {}.", shown_row(table, row))))
+            .detail(format!("Failing row contains {}.", shown_row(table, row)))
+            .object(ErrorObject { column: Some(name.to_string()), ..object(table) }))
         }
     }
 }
@@ -275,6 +276,11 @@ pub(crate) fn check_violated(table: &TableInfo, constraint: &str, row: &[Datum])
         "new row for relation \"{}\" violates check constraint \"{constraint}\"", table.name
     )
     .detail(format!("Failing row contains {}.", shown_row(table, row)))
+    .object(ErrorObject { constraint: Some(constraint.to_string()), ..object(table) })
+}
+
+fn object(table: &TableInfo) -> ErrorObject {
+    ErrorObject { schema: table.schema.clone(), table: table.name.clone(), ..ErrorObject::default() }
 }
 
 /// C: `ExecBuildSlotValueDescription`.

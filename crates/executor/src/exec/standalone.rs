@@ -27,6 +27,11 @@ impl fmt::Debug for Standalone {
 }
 
 impl Standalone {
+    /// Whether it is nothing but NULL.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.expr.node, crate::expr::Node::Const(Datum::Null))
+    }
+
     /// An expression over a frame of this many slots, the row's columns first.
     pub(crate) fn new(expr: Expr, width: usize) -> Standalone {
         let query = Query {

@@ -75,7 +75,7 @@ impl Names {
             self.add_aggregate(aggregate, depth);
         }
         for set in select.set_levels.iter().flatten() {
-            let args: Vec<String> = set.args.iter().map(|arg| self.bare(arg)).collect();
+            let args: Vec<String> = set.args.iter().map(|arg| self.expr(arg)).collect();
             let name = set.call.function().map_or("", |f| f.name);
             self.slots.insert((depth, set.slot), Name::Computed(format!("{name}({})", args.join(", "))));
         }
@@ -145,7 +145,7 @@ impl Names {
     }
 
     fn aggregate_call(&self, call: &AggregateCall) -> String {
-        let args: Vec<String> = call.args.iter().map(|arg| self.bare(arg)).collect();
+        let args: Vec<String> = call.args.iter().map(|arg| self.expr(arg)).collect();
         let args = if args.is_empty() { "*".to_string() } else { args.join(", ") };
         let distinct = if call.distinct.is_some() { "DISTINCT " } else { "" };
         format!("{}({distinct}{args})", call.function.name)
@@ -162,18 +162,6 @@ impl Names {
             },
             Node::Call { .. } if !self.expr(expr).starts_with('(') => format!("({})", self.expr(expr)),
             _ => self.expr(expr),
-        }
-    }
-
-    /// Without the parentheses around an operator.
-    fn bare(&self, expr: &Expr) -> String {
-        let shown = self.expr(expr);
-        match &expr.node {
-            Node::Call { call, .. } if operator_of(call.function().map_or(0, |f| f.oid.0)).is_some() => shown
-                .strip_prefix('(')
-                .and_then(|s| s.strip_suffix(')'))
-                .map_or(shown.clone(), str::to_string),
-            _ => shown,
         }
     }
 
@@ -212,7 +200,7 @@ impl Names {
                     }
                     (Some(name), [only]) => format!("({name} {})", self.expr(only)),
                     _ => {
-                        let args: Vec<String> = args.iter().map(|arg| self.bare(arg)).collect();
+                        let args: Vec<String> = args.iter().map(|arg| self.expr(arg)).collect();
                         format!("{}({})", function.map_or("", |f| f.name), args.join(", "))
                     }
                 }
@@ -292,8 +280,12 @@ impl Names {
 }
 
 /// C: `get_const_expr`.
-fn constant(value: &Datum, expr: &Expr) -> String {
-    let ty = format_type(expr.ty, expr.typmod);
+pub(crate) fn constant(value: &Datum, expr: &Expr) -> String {
+    let ty = match (expr.ty, expr.typmod) {
+        // Without a length it is not `character`, which would mean a length of 1.
+        (oid::BPCHAR, -1) => "bpchar".to_string(),
+        (ty, typmod) => format_type(ty, typmod),
+    };
     match value {
         Datum::Null => format!("NULL::{ty}"),
         Datum::Bool(value) => value.to_string(),
@@ -307,7 +299,7 @@ fn constant(value: &Datum, expr: &Expr) -> String {
 }
 
 /// The operator whose function this is.
-fn operator_of(function: u32) -> Option<&'static str> {
+pub(crate) fn operator_of(function: u32) -> Option<&'static str> {
     use std::cell::RefCell;
     thread_local! {
         static BY_FUNCTION: RefCell<HashMap<u32, &'static str>> = RefCell::default();

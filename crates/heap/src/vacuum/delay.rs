@@ -2,6 +2,7 @@
 //!
 //! C counterpart: `vacuum_delay_point` of commands/vacuum.c.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use elog::Result;
@@ -10,15 +11,35 @@ use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
 use storage::stats::{self, Counters};
 
+/// An autovacuum worker's share of the budget of all workers; `None` if the settings say it.
+type Balance = fn() -> Option<i32>;
+
+static BALANCE: OnceLock<Balance> = OnceLock::new();
+
+/// Tells where an autovacuum worker learns its share. Before the first fork; a second call changes nothing.
+/// C: `AutoVacuumUpdateDelay`.
+pub fn set_cost_balance(balance: Balance) {
+    let _ = BALANCE.set(balance);
+}
+
 /// How much work was done since the last nap.
 pub(crate) struct Delay {
     since: Counters,
     is_autovacuum: bool,
+    /// The limit of a worker among others, as of the last nap.
+    share: Option<i32>,
+}
+
+fn share(is_autovacuum: bool) -> Option<i32> {
+    if !is_autovacuum {
+        return None;
+    }
+    BALANCE.get().and_then(|balance| balance())
 }
 
 impl Delay {
     pub(crate) fn new(is_autovacuum: bool) -> Delay {
-        Delay { since: stats::get(), is_autovacuum }
+        Delay { since: stats::get(), is_autovacuum, share: share(is_autovacuum) }
     }
 
     /// Milliseconds per nap, 0 for none, and the cost that earns one.
@@ -32,7 +53,7 @@ impl Delay {
                 limit = vars::AUTOVACUUM_VACUUM_COST_LIMIT.get();
             }
         }
-        (delay, limit)
+        (delay, self.share.unwrap_or(limit))
     }
 
     /// Called for each page: takes interrupts, and a nap if it is due.
@@ -56,6 +77,7 @@ impl Delay {
         let nap = Duration::from_micros((millis * 1000.0) as u64);
         latch::wait(Wake::POSTMASTER_DEATH, Some(nap), WaitEvent::VACUUM_DELAY);
         self.since = stats::get();
+        self.share = share(self.is_autovacuum);
         miscinit::interrupt::check()
     }
 }

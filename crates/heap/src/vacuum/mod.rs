@@ -20,7 +20,7 @@ mod truncate; // 4. the end of the table
 use std::rc::Rc;
 
 use common::{BlockNumber, MultiXactId, Xid};
-use elog::Result;
+use elog::{PgError, Result};
 use storage::{Pin, Strategy, freespace};
 use transam::GlobalVis;
 
@@ -28,6 +28,7 @@ use crate::freeze::{Cutoffs, Oldest};
 use crate::table::Table;
 use crate::vm;
 
+pub use delay::set_cost_balance;
 pub use truncate::truncate_relation;
 
 /// What VACUUM was asked for. An age of -1 stands for the setting. C: `VacuumParams`.
@@ -193,12 +194,12 @@ impl Vacuum<'_> {
                 true
             };
             self.report.scanned_pages += 1;
-            self.delay.point()?;
+            self.delay.point().map_err(|error| self.scanning(block, error))?;
             if block - fsm_done >= FSM_EVERY_PAGES {
                 freespace::vacuum_range(self.table.node, fsm_done, block)?;
                 fsm_done = block;
             }
-            self.page(block, visible_by_map, &mut map)?;
+            self.page(block, visible_by_map, &mut map).map_err(|error| self.scanning(block, error))?;
         }
         drop(map);
         let live = estimate_rows(self.rel_pages, &self.report, params);
@@ -207,6 +208,12 @@ impl Vacuum<'_> {
             freespace::vacuum_range(self.table.node, fsm_done, self.rel_pages)?;
         }
         Ok(())
+    }
+
+    /// C: `vacuum_error_callback` while the heap is scanned.
+    fn scanning(&self, block: BlockNumber, error: PgError) -> PgError {
+        let Table { schema, name, .. } = &**self.table;
+        error.context(format!("while scanning block {block} of relation \"{schema}.{name}\""))
     }
 
     /// One page: pinned, pruned, frozen, its bits set, its free space noted.

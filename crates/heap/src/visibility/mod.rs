@@ -1,9 +1,9 @@
 //! Which version of a row a snapshot sees, and what became of those that nobody sees any more.
 //!
-//! Each rule is a pure function over a row's header and what is known of transactions ([`Xids`]): whether an id
-//! is ours, runs, has committed. The server asks `transam` ([`Real`]); tests answer from a table. A rule that
-//! learns a fact for good passes it on as a hint ([`Hints`]); whether the hint may be stored is decided in one
-//! place, [`PageHints`].
+//! Each rule is a pure function over a row's header and what is known of transactions (`Xids`): whether an id
+//! is ours, runs, has committed. The server asks `transam` (`Real`); tests answer from a table. A rule that
+//! learns a fact for good passes it on as a hint (`Hints`); whether the hint may be stored is decided in one
+//! place, `PageHints`.
 //!
 //! Rows moved by VACUUM FULL before 9.0 (`HEAP_MOVED`) cannot occur and are not looked for.
 //!

@@ -35,6 +35,15 @@ fn fields(out: &mut Vec<u8>, e: &PgError) {
     if let Some(context) = &e.context {
         text(b'W', context);
     }
+    if let Some(object) = &e.object {
+        text(b's', &object.schema);
+        text(b't', &object.table);
+        for (code, name) in [(b'c', &object.column), (b'n', &object.constraint)] {
+            if let Some(name) = name {
+                text(code, name);
+            }
+        }
+    }
     if let Some(position) = e.position {
         number(out, b'P', position);
     }

@@ -252,12 +252,15 @@ impl PageRead<'_> {
 #[inline]
 fn set_hint_bits(buffer: u32, at: usize, mask: u16) {
     assert!(at.is_multiple_of(2) && at + 2 <= BLCKSZ, "hint bits at {at}");
-    // SAFETY: inside the frame and aligned, since frames are. Only these two bytes change, by an atomic operation;
-    // readers that look at them meanwhile may see them before or after.
+    // SAFETY: inside the frame and aligned, since frames are. Only these two bytes change, by an atomic store; readers that
+    // look at them meanwhile may see them before or after.
     let word = unsafe { AtomicU16::from_ptr(desc::page_ptr(buffer).cast::<u8>().add(at).cast::<u16>()) };
     let mask = mask.to_le();
-    if word.load(Ordering::Relaxed) & mask != mask {
-        word.fetch_or(mask, Ordering::Relaxed);
+    let before = word.load(Ordering::Relaxed);
+    if before & mask != mask {
+        // No `fetch_or`, which costs more than all else here: under the content lock, shared, nobody changes anything but
+        // hints, so that what this store may undo is another process's hint, which may be lost.
+        word.store(before | mask, Ordering::Relaxed);
         dirty::mark_hint(buffer, true);
     }
 }

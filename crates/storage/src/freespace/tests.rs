@@ -40,7 +40,7 @@ fn addresses() {
 #[test]
 fn a_page_with_room_is_found() {
     let _world = World::with_buffers(64);
-    let rel = relation(200, 1);
+    let rel = relation(200, 10);
     assert_eq!(get_page_with_free_space(rel, 100).unwrap(), None, "no map yet");
     record_free_space(rel, 7, 1000).unwrap();
     assert_eq!(recorded_free_space(rel, 7).unwrap(), 992);
@@ -53,6 +53,12 @@ fn a_page_with_room_is_found() {
     // The upper pages still promise more than there is; the search corrects them.
     assert_eq!(get_page_with_free_space(rel, 900).unwrap(), None);
     assert_eq!(get_page_with_free_space(rel, 400).unwrap(), Some(9));
+    // Room on pages that are not there (any more) is none.
+    record_free_space(rel, 10, 8000).unwrap();
+    vacuum(rel).unwrap();
+    assert_eq!(get_page_with_free_space(rel, 400).unwrap(), Some(9));
+    assert_eq!(get_page_with_free_space(rel, 4000).unwrap(), None);
+    assert_eq!(recorded_free_space(rel, 10).unwrap(), 0);
     // root, middle, leaf
     assert_eq!(smgr::nblocks(rel, ForkNumber::Fsm).unwrap(), 3);
 }
@@ -60,7 +66,7 @@ fn a_page_with_room_is_found() {
 #[test]
 fn truncation_clears_what_is_gone() {
     let _world = World::with_buffers(64);
-    let rel = relation(200, 1);
+    let rel = relation(200, 12);
     let far = SLOTS as u32 + 5;
     for block in [3, 10, far] {
         record_free_space(rel, block, 2000).unwrap();
@@ -78,7 +84,7 @@ fn truncation_clears_what_is_gone() {
 #[test]
 fn searches_do_not_all_find_the_same_page() {
     let _world = World::with_buffers(64);
-    let rel = relation(200, 1);
+    let rel = relation(200, 12);
     (0..10).for_each(|block| record_free_space(rel, block, 800).unwrap());
     vacuum(rel).unwrap();
     let found: Vec<_> = (0..12).map(|_| get_page_with_free_space(rel, 700).unwrap().unwrap()).collect();
@@ -88,7 +94,7 @@ fn searches_do_not_all_find_the_same_page() {
 #[test]
 fn a_torn_page_is_rebuilt() {
     let _world = World::with_buffers(64);
-    let rel = relation(200, 1);
+    let rel = relation(200, 2);
     record_free_space(rel, 1, 800).unwrap();
     vacuum(rel).unwrap();
     {

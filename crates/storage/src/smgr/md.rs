@@ -161,7 +161,7 @@ fn open_up_to(
                 ));
             }
             // The segment before must be whole (SM1); replay will fill it.
-            extend(node, fork, next * RELSEG_SIZE - 1, &Page::zeroed(), true)?;
+            extend(node, fork, next * RELSEG_SIZE - 1, &Page::zeroed(), false)?;
         }
         let flags = if create { READ_WRITE | OpenFlags::CREATE } else { READ_WRITE };
         let opened = file::open(&path, flags).map_err(|e| {
