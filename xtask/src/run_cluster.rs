@@ -127,7 +127,9 @@ fn introduce(data_dir: &Path) -> Result<()> {
     println!();
     println!("connect    cargo xtask psql        (or: psql -h /tmp -p {} -U postgres postgres)", file.port);
     println!("look       cargo xtask ps");
-    println!("fill       CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 1000) g; SELECT ctid, xmin, * FROM t LIMIT 3;");
+    println!(
+        "fill       CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 1000) g; SELECT ctid, xmin, * FROM t LIMIT 3;"
+    );
     println!("break      kill -9 one of the processes above, read what follows, and SELECT count(*) FROM t;");
     println!("reload     edit {}, then: kill -HUP {}", data_dir.join("postgresql.conf").display(), file.pid);
     println!("stop       Ctrl-C (fast), twice (immediate)");

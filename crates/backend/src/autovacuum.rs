@@ -155,8 +155,7 @@ fn run(job: &Job) -> Result<()> {
         ..Options::default()
     };
     let name = vec![job.table.schema.clone(), job.table.name.clone()];
-    let target =
-        VacuumRelation { relation: RangeVar { loc: 0, name, inherit: false }, columns: Vec::new() };
+    let target = VacuumRelation { relation: RangeVar { loc: 0, name, inherit: false }, columns: Vec::new() };
     in_transaction(|| {
         let session = CallSession {
             transaction_timestamp: xact::start_time(),

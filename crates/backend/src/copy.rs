@@ -53,9 +53,8 @@ fn check_rights(stmt: &CopyStmt) -> Result<()> {
     if identity::get().has_privileges_of(role) {
         return Ok(());
     }
-    Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "{text}").hint(
-        "Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone.",
-    ))
+    Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "{text}")
+        .hint("Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone."))
 }
 
 // --- FROM ---

@@ -86,7 +86,7 @@ impl Session {
                     return Err(failed_block());
                 }
                 reply::parameter_description(out, prepared.param_types().iter().copied());
-                describe_columns(out, prepared.columns.as_deref(), |_| 0);
+                describe_columns(out, &prepared, |_| 0);
             }
             Describable::Portal => {
                 let describe = |portal: &Portal| {

@@ -303,7 +303,7 @@ impl Portal {
 
     /// Appends the RowDescription, or NoData.
     pub(crate) fn describe(&self, out: &mut Vec<u8>) {
-        describe_columns(out, self.prepared.columns.as_deref(), |column| self.format(column));
+        describe_columns(out, &self.prepared, |column| self.format(column));
     }
 
     /// Makes it ready to return rows: begins a query, or runs a command to its end. C: `PortalStart`, and
@@ -513,12 +513,17 @@ impl Portal {
 }
 
 /// Appends a RowDescription, or NoData if there are no rows to describe.
-pub(crate) fn describe_columns(out: &mut Vec<u8>, columns: Option<&[Column]>, format: impl Fn(usize) -> i16) {
-    let Some(columns) = columns else { return reply::no_data(out) };
+pub(crate) fn describe_columns(out: &mut Vec<u8>, prepared: &Prepared, format: impl Fn(usize) -> i16) {
+    let Some(columns) = &prepared.columns else { return reply::no_data(out) };
+    let origins = match &prepared.kind {
+        Kind::Query(query) => query.origins(),
+        Kind::Empty | Kind::Utility(_) => Vec::new(),
+    };
+    let origin = |index: usize| origins.get(index).copied().unwrap_or((Oid::INVALID, 0));
     let fields = columns.iter().enumerate().map(|(index, column)| Field {
         name: &column.name,
-        table: Oid::INVALID,
-        column: 0,
+        table: origin(index).0,
+        column: origin(index).1,
         type_oid: shown_type(column.ty),
         type_len: types::type_info(shown_type(column.ty)).map_or(-1, |info| info.typlen),
         typmod: column.typmod,

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use commands::Context;
 use common::{Oid, SqlState};
 use elog::{Result, error};
-use commands::Context;
 use executor::{
     Column, Env, Execution, ExplainOptions, ParamTypes, Plan, RelationSource, TableInfo, VirtualRelation,
 };
@@ -161,6 +161,11 @@ impl PreparedQuery {
 
     pub(crate) fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// Where the columns come from.
+    pub(crate) fn origins(&self) -> Vec<(Oid, i16)> {
+        self.plan.borrow().origins()
     }
 
     pub(crate) fn param_types(&self) -> &[Oid] {

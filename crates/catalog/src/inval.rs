@@ -112,7 +112,10 @@ pub fn obey(message: &Message) {
                 syscache::forget_all();
             }
         }
-        sinval::Decoded::Smgr { node } => storage::smgr::release(node),
+        sinval::Decoded::Smgr { node } => {
+            storage::smgr::release(node);
+            relcache::forget_end(node);
+        }
         sinval::Decoded::Relmap { database } => {
             if is_ours(database) {
                 relmapper::reload(!database.is_valid());

@@ -49,6 +49,16 @@ pub(crate) fn forget_all() {
     CACHE.take();
 }
 
+/// Somebody cut these files, or removed them: nobody may look for room behind their end.
+pub(crate) fn forget_end(node: RelFileNode) {
+    CACHE.with_borrow(|cache| {
+        let relations = cache.relations.values().map(|relation| &relation.table);
+        for table in relations.chain(cache.catalogs.values()).filter(|table| table.node == node) {
+            table.forget_end();
+        }
+    });
+}
+
 /// The relation, if there is one. The caller has locked it. C: `RelationIdGetRelation`.
 ///
 /// # Errors

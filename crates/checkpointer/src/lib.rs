@@ -46,6 +46,9 @@ pub use checkpointer::{
     CheckpointFlags, first_call_since_last_checkpoint, request_checkpoint, request_for_wal_volume, reserve,
 };
 
+/// After a failed checkpoint, before the next attempt.
+const REST_AFTER_ERROR: Duration = Duration::from_secs(1);
+
 /// Entry point. C: `CheckpointerMain`.
 pub fn checkpointer_main(start: ChildStart) -> ! {
     auxprocess::begin(&start);
@@ -77,8 +80,16 @@ fn turn(last_checkpoint: &mut Instant) -> Result<Turn> {
         let outcome = perform(flags, elapsed);
         // Files of dropped relations must not stay open for ever in a process that never ends.
         storage::smgr::close_all();
-        checkpointer::finish(work, outcome.is_ok());
-        outcome.map_err(abort_if_panic)?;
+        if let Err(error) = outcome.map_err(abort_if_panic) {
+            // Whoever asked is told to look into the log: the reason is there first.
+            error.report();
+            checkpointer::finish(work, false);
+            if error.severity >= Severity::Fatal {
+                exit::proc_exit(1);
+            }
+            return Ok(Turn::Sleep(Some(REST_AFTER_ERROR), WaitEvent::PG_SLEEP));
+        }
+        checkpointer::finish(work, true);
         // One that failed is tried again soon, if it is due by time.
         *last_checkpoint = began;
         report_statistics();

@@ -44,10 +44,7 @@ impl Definition {
         for (i, column) in definition.columns.iter().enumerate() {
             if definition.columns[..i].iter().any(|other| other.name == column.name) {
                 let name = &column.name;
-                return Err(error!(
-                    SqlState::DUPLICATE_COLUMN,
-                    "column \"{name}\" specified more than once"
-                ));
+                return Err(error!(SqlState::DUPLICATE_COLUMN, "column \"{name}\" specified more than once"));
             }
         }
         for check in checks {
@@ -69,7 +66,9 @@ impl Definition {
         if let Some((collation, loc)) = &column.collation {
             let known = ["default", "C", "POSIX"].contains(&collation.last().map_or("", String::as_str));
             if !known {
-                return Err(not_supported("collations other than the default are").position(cx.position(*loc)));
+                return Err(
+                    not_supported("collations other than the default are").position(cx.position(*loc))
+                );
             }
         }
         let mut nullable = None;
@@ -120,10 +119,7 @@ impl Definition {
         let taken = |name: &str| self.checks.iter().any(|check| check.name == name);
         let name = match &check.constraint.name {
             Some(name) if taken(name) => {
-                return Err(error!(
-                    SqlState::DUPLICATE_OBJECT,
-                    "check constraint \"{name}\" already exists"
-                ));
+                return Err(error!(SqlState::DUPLICATE_OBJECT, "check constraint \"{name}\" already exists"));
             }
             Some(name) => name.clone(),
             None => {

@@ -18,9 +18,9 @@
 #![forbid(unsafe_code)]
 
 mod columns;
-mod options;
 pub mod copy;
 pub mod create_as;
+mod options;
 pub mod rights;
 pub mod table;
 pub mod vacuum;

@@ -12,8 +12,7 @@ use common::{Oid, SqlState};
 use elog::{PgError, Result, error, pg_error};
 use lmgr::LockMode;
 use parser::ast::{
-    CreateTableStmt, DropKind, DropStmt, LockStmt, Persistence, RangeVar,
-    TableLockMode, TruncateStmt,
+    CreateTableStmt, DropKind, DropStmt, LockStmt, Persistence, RangeVar, TableLockMode, TruncateStmt,
 };
 
 use crate::columns::Definition;
@@ -47,8 +46,7 @@ pub fn create(cx: &Context<'_>, stmt: &CreateTableStmt) -> Result<()> {
 /// # Errors
 /// 3F000, 42501, 42P07.
 pub fn new_name(cx: &Context<'_>, relation: &RangeVar, if_not_exists: bool) -> Result<Option<(Oid, String)>> {
-    let (schema, name) =
-        cx.schema_and_name(relation).map_err(|e| e.position(cx.position(relation.loc)))?;
+    let (schema, name) = cx.schema_and_name(relation).map_err(|e| e.position(cx.position(relation.loc)))?;
     let schema = namespace::creation_schema(schema).map_err(|e| e.position(cx.position(relation.loc)))?;
     check_may_create(cx, relation, schema, name)?;
     if if_not_exists && namespace::relation_in(name, schema)?.is_some() {
@@ -64,9 +62,8 @@ fn check_may_create(cx: &Context<'_>, relation: &RangeVar, schema: Oid, name: &s
     let owns_database = || -> Result<bool> {
         Ok(syscache::database(catalog::my_database())?.is_some_and(|database| database.datdba == cx.role))
     };
-    let may = cx.superuser
-        || row.nspowner == cx.role
-        || row.nspowner == PG_DATABASE_OWNER && owns_database()?;
+    let may =
+        cx.superuser || row.nspowner == cx.role || row.nspowner == PG_DATABASE_OWNER && owns_database()?;
     if may {
         return check_not_system(&row.nspname, schema, name);
     }
@@ -78,11 +75,8 @@ fn check_not_system(schema_name: &str, schema: Oid, name: &str) -> Result<()> {
     if schema != namespace::PG_CATALOG && schema != namespace::PG_TOAST {
         return Ok(());
     }
-    Err(error!(
-        SqlState::INSUFFICIENT_PRIVILEGE,
-        "permission denied to create \"{schema_name}.{name}\""
-    )
-    .detail("System catalog modifications are currently disallowed."))
+    Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to create \"{schema_name}.{name}\"")
+        .detail("System catalog modifications are currently disallowed."))
 }
 
 fn refuse_unsupported(cx: &Context<'_>, stmt: &CreateTableStmt) -> Result<()> {
@@ -160,7 +154,11 @@ fn find_to_drop(cx: &Context<'_>, stmt: &DropStmt, wanted: &RangeVar) -> Result<
     }
     let Some(oid) = namespace::lookup_relation(schema, name)? else {
         if cx.env.lookup(schema, name).is_some() {
-            return Err(if stmt.kind == DropKind::View { system_catalog(name) } else { not_a(name, b'v', word) });
+            return Err(if stmt.kind == DropKind::View {
+                system_catalog(name)
+            } else {
+                not_a(name, b'v', word)
+            });
         }
         let missing = format!("{word} \"{name}\" does not exist");
         if stmt.missing_ok {
@@ -306,12 +304,8 @@ pub fn lock(cx: &Context<'_>, stmt: &LockStmt) -> Result<()> {
         if !stmt.nowait {
             relation::lock(oid, mode)?;
         } else if !lmgr::conditional_lock_relation(relation::lock_database(oid), oid, mode)? {
-            return Err(error!(
-                SqlState::LOCK_NOT_AVAILABLE,
-                "could not obtain lock on relation \"{name}\""
-            ));
+            return Err(error!(SqlState::LOCK_NOT_AVAILABLE, "could not obtain lock on relation \"{name}\""));
         }
     }
     Ok(())
 }
-

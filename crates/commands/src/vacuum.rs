@@ -78,10 +78,7 @@ impl Options {
             ));
         }
         if parsed.full && parsed.process_toast == Some(false) {
-            return Err(error!(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "PROCESS_TOAST required with VACUUM FULL"
-            ));
+            return Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "PROCESS_TOAST required with VACUUM FULL"));
         }
         Ok(parsed)
     }
@@ -90,15 +87,12 @@ impl Options {
 /// Number of workers, of which there are none here. C: the PARALLEL case of `ExecVacuum`.
 fn check_parallel(option: &DefElem, source: &str) -> Result<i64> {
     let at = |text: &str| {
-        error!(SqlState::SYNTAX_ERROR, "{text}")
-            .position(parser::char_position(source, option.loc as usize))
+        error!(SqlState::SYNTAX_ERROR, "{text}").position(parser::char_position(source, option.loc as usize))
     };
     match &option.value {
         None => Err(at("parallel option requires a value between 0 and 1024")),
         Some(OptionValue::Integer(workers @ 0..=1024)) => Ok(i64::from(*workers)),
-        Some(OptionValue::Integer(_)) => {
-            Err(at("parallel workers for vacuum must be between 0 and 1024"))
-        }
+        Some(OptionValue::Integer(_)) => Err(at("parallel workers for vacuum must be between 0 and 1024")),
         Some(_) => Err(error!(SqlState::SYNTAX_ERROR, "parallel requires an integer value")),
     }
 }
@@ -197,7 +191,11 @@ fn targets(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> 
             continue;
         }
         let oid = catalog::namespace::lookup_relation(schema, name)?.ok_or_else(|| {
-            error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", wanted.relation.name.join("."))
+            error!(
+                SqlState::UNDEFINED_TABLE,
+                "relation \"{}\" does not exist",
+                wanted.relation.name.join(".")
+            )
         })?;
         if !wanted.columns.is_empty() && !options.analyze {
             return Err(error!(
@@ -257,8 +255,10 @@ fn may_process(cx: &Context<'_>, options: Options, oid: Oid) -> Result<bool> {
         Ok(false)
     };
     if class.relkind != b'r' {
-        let what = if options.vacuum { "non-tables or special system tables" } else { "non-tables or special system tables" };
-        return skip(format!("skipping \"{}\" --- cannot {verb} {what}", class.relname));
+        return skip(format!(
+            "skipping \"{}\" --- cannot {verb} non-tables or special system tables",
+            class.relname
+        ));
     }
     if cx.superuser || class.relowner == cx.role {
         return Ok(true);
@@ -283,9 +283,17 @@ fn open(options: Options, oid: Oid) -> Result<Option<Rc<Relation>>> {
     if lmgr::conditional_lock_relation(relation::lock_database(oid), oid, mode)? {
         return relation::open_locked(oid).map(Some);
     }
+    // A worker says so only where it would have said what it did.
+    let severity = match options.is_autovacuum {
+        false => elog::Severity::Warning,
+        true if guc::vars::LOG_AUTOVACUUM_MIN_DURATION.get() >= 0 => elog::Severity::Log,
+        true => return Ok(None),
+    };
     let name = syscache::class(oid)?.map_or_else(|| oid.to_string(), |class| class.relname.clone());
     let verb = if options.vacuum { "vacuum" } else { "analyze" };
-    pg_error!(Warning, SqlState::LOCK_NOT_AVAILABLE, "skipping {verb} of \"{name}\" --- lock not available").report();
+    error!(SqlState::LOCK_NOT_AVAILABLE, "skipping {verb} of \"{name}\" --- lock not available")
+        .with_severity(severity)
+        .report();
     Ok(None)
 }
 
@@ -362,7 +370,8 @@ fn qualified_name(cx: &Context<'_>, relation: &Relation) -> Result<String> {
 fn wants_report(options: Options, relation: &Relation, meter: &Meter) -> bool {
     let own = || {
         let stored = relation.class.reloptions.as_ref()?;
-        let mut values = stored.iter().filter_map(|option| option.strip_prefix("log_autovacuum_min_duration="));
+        let mut values =
+            stored.iter().filter_map(|option| option.strip_prefix("log_autovacuum_min_duration="));
         values.next()?.parse().ok()
     };
     let threshold = || own().unwrap_or_else(|| guc::vars::LOG_AUTOVACUUM_MIN_DURATION.get());
@@ -397,13 +406,7 @@ fn analyze(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
     drop(scan);
     let pages = relation.table.nblocks()?;
     let (all_visible, _) = heap::vm::count(&relation.table)?;
-    let stats = RelationStats {
-        pages,
-        tuples: rows as f32,
-        all_visible,
-        frozen_xid: None,
-        min_multi: None,
-    };
+    let stats = RelationStats { pages, tuples: rows as f32, all_visible, frozen_xid: None, min_multi: None };
     update_stats(oid, &stats)?;
     pgstat::report_analyze(done(options, &relation, rows as i64, 0));
     if wants_report(options, &relation, &meter) {
@@ -417,4 +420,3 @@ fn schema_of(relation: &Relation) -> Result<String> {
     let schema = syscache::namespace(relation.class.relnamespace)?;
     Ok(schema.map_or_else(String::new, |schema| schema.nspname.clone()))
 }
-

@@ -20,7 +20,7 @@ pub mod version;
 pub use backend_type::BackendType;
 pub use ids::{BlockNumber, FullXid, Lsn, MultiXactId, Oid, TimeLineId, Xid};
 pub use relation::{
-    BLCKSZ, CommandId, DEFAULT_TABLESPACE, ForkNumber, GLOBAL_TABLESPACE, INVALID_BLOCK, ItemPointer, OffsetNumber,
-    RELSEG_SIZE, RelFileNode,
+    BLCKSZ, CommandId, DEFAULT_TABLESPACE, ForkNumber, GLOBAL_TABLESPACE, INVALID_BLOCK, ItemPointer,
+    OffsetNumber, RELSEG_SIZE, RelFileNode,
 };
 pub use sqlstate::SqlState;

@@ -43,7 +43,7 @@ pub use emit::{
     set_logger_writer, wants,
 };
 pub use errno::{AsErrno, errno_text, sqlstate_for_file_access};
-pub use error::{ErrorObject, ErrorData, PgError, Result, SourceLocation};
+pub use error::{ErrorData, ErrorObject, PgError, Result, SourceLocation};
 #[doc(hidden)]
 pub use error::{default_sqlstate, file_of, routine_of};
 pub use facade::install_logger;

@@ -652,7 +652,7 @@ fn check_explain(db: &Db, sql: &str, expected: &str) {
     let raw = parser::parse(sql).unwrap().remove(0);
     let plan = plan(analyze(&raw, sql, ParamTypes::Fixed(&[]), db).unwrap());
     let options = ExplainOptions { analyze: false, costs: false };
-    assert_eq!(explain(&plan, options).join("\n"), expected, "{sql}");
+    assert_eq!(explain(&plan, options, &[]).join("\n"), expected, "{sql}");
 }
 
 /// What PostgreSQL 15 shows for the same tables, with `enable_mergejoin` off.
@@ -698,6 +698,6 @@ fn a_scan_costs_what_postgresql_says() {
     let sql = "insert into u select * from u";
     let raw = parser::parse(sql).unwrap().remove(0);
     let plan = plan(analyze(&raw, sql, ParamTypes::Fixed(&[]), &db).unwrap());
-    let lines = explain(&plan, ExplainOptions { analyze: false, costs: true });
+    let lines = explain(&plan, ExplainOptions { analyze: false, costs: true }, &[]);
     assert_eq!(lines[1], "  ->  Seq Scan on u  (cost=0.00..30.40 rows=2040 width=12)");
 }

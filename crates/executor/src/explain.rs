@@ -150,7 +150,7 @@ impl Step {
 /// With `params`, those stand where the plan has parameters, as in a custom plan.
 pub fn explain(plan: &Plan, options: ExplainOptions, params: &[Datum]) -> Vec<String> {
     let data = plan.data();
-    let generic = &*guc::vars::PLAN_CACHE_MODE.get() == "force_generic_plan";
+    let generic = guc::vars::PLAN_CACHE_MODE.get() == "force_generic_plan";
     let names = Names::of(data, if generic { &[] } else { params });
     let cx = Explainer { data, names };
     let mut root = cx.query_step(&data.query);
@@ -339,7 +339,8 @@ impl Explainer<'_> {
             From::Relation { alias, .. } => Step::new(on("Function Scan", alias, alias), Vec::new()),
             From::Table(scan) => {
                 let kind = if scan.tids.is_some() { "Tid Scan" } else { "Seq Scan" };
-                let tids = scan.tids.iter().flatten().map(|tid| format!("(ctid = {})", self.names.scan_expr(tid)));
+                let tids =
+                    scan.tids.iter().flatten().map(|tid| format!("(ctid = {})", self.names.scan_expr(tid)));
                 let title = on(kind, &scan.table.name, &scan.alias);
                 Step { scan: Some(Estimate::of_scan(scan)), ..Step::new(title, Vec::new()) }
                     .note("TID Cond", tids.reduce(|a, b| format!("{a} OR {b}")))

@@ -43,7 +43,8 @@ mod optimize; // 4. what is decided before it runs
 mod deparse; // ... and back to text
 mod exec; // 5. from meanings to rows
 mod explain; // 6. how it would be run
-pub mod heap_table; // 7. the tables that there really are
+pub mod heap_table;
+mod origin; // ... and to tables // 7. the tables that there really are
 
 #[cfg(test)]
 mod dml_tests;

@@ -319,7 +319,7 @@ fn check_explain(sql: &str, expected: &str) {
     let raw = parser::parse(sql).unwrap().remove(0);
     let plan = plan(analyze(&raw, sql, ParamTypes::Fixed(&[]), &env()).unwrap());
     let options = ExplainOptions { analyze: false, costs: false };
-    assert_eq!(explain(&plan, options).join("\n"), expected, "{sql}");
+    assert_eq!(explain(&plan, options, &[]).join("\n"), expected, "{sql}");
 }
 
 #[test]

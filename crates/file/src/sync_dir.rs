@@ -87,12 +87,7 @@ fn log(what: &str, path: &Path, e: &io::Error) {
 }
 
 /// C: `walkdir`.
-fn walk(
-    dir: &Path,
-    follow_links: bool,
-    pass: Pass<'_>,
-    progress: &mut dyn FnMut(&'static str, &Path),
-) {
+fn walk(dir: &Path, follow_links: bool, pass: Pass<'_>, progress: &mut dyn FnMut(&'static str, &Path)) {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) => return log("open directory", dir, &e),

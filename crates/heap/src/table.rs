@@ -63,6 +63,12 @@ impl Table {
         }
     }
 
+    /// The table was cut: where the last row went, and how long the maps are, is not known any more.
+    pub fn forget_end(&self) {
+        self.target_block.set(INVALID_BLOCK);
+        self.vm_blocks.set(INVALID_BLOCK);
+    }
+
     /// Its number of blocks now. C: `RelationGetNumberOfBlocks`.
     ///
     /// # Errors

@@ -228,7 +228,9 @@ pub fn send_farewell(message: &[u8]) {
     let fd = FAREWELL_FD.load(SeqCst);
     if fd >= 0 {
         // SAFETY: the descriptor is the session's socket, open as long as the process lives; the buffer outlives the call.
-        unsafe { libc::send(fd, message.as_ptr().cast(), message.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        unsafe {
+            libc::send(fd, message.as_ptr().cast(), message.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        };
     }
 }
 

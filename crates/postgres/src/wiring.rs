@@ -16,6 +16,7 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
     backend::prepare();
     pgstat::prepare()?;
     register_redo();
+    heap::vacuum::set_truncation_hook(catalog::inval::send_smgr);
     heap::vacuum::set_cost_balance(autovacuum::balanced_cost_limit);
     autovacuum::set_hooks(backend::autovacuum::hooks());
     wal::set_checkpoint_requester(checkpointer::request_for_wal_volume);

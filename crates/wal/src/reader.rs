@@ -452,8 +452,9 @@ impl Reader {
         self.chunk.checked_upto = page;
         if read == 0 {
             let name = self.name(segment);
-            let message =
-                format!("could not read from log segment {name}, offset {offset}: read {got} of {XLOG_BLCKSZ}");
+            let message = format!(
+                "could not read from log segment {name}, offset {offset}: read {got} of {XLOG_BLCKSZ}"
+            );
             return Err(ReadError { message, kind: ReadErrorKind::Io, lsn: page });
         }
         Ok(())

@@ -42,9 +42,9 @@ fn is_wanted() -> bool {
 pub(crate) fn needs_update(lsn: Lsn) -> bool {
     is_wanted()
         && LOCAL.with(|local| match local.min_recovery_point.get() {
-        Some(point) => point != Lsn::INVALID && lsn > point,
-        None => true,
-    })
+            Some(point) => point != Lsn::INVALID && lsn > point,
+            None => true,
+        })
 }
 
 /// Moves the minimum recovery point to at least `lsn`, in fact to where replay is. C: `UpdateMinRecoveryPoint`.

@@ -30,6 +30,7 @@ fn the_postgres_crate() {
         errors(&mut client);
         notices(&cluster);
         simple_queries(&mut client);
+        tables(&mut client);
     });
 }
 
@@ -69,6 +70,43 @@ fn parameters_and_results(client: &mut Client) {
     assert_eq!((row.get::<_, &str>(0), row.get::<_, i32>(1)), ("yx", 42));
     let rows = client.query("SELECT g FROM generate_series($1::int4, $2) g", &[&1, &1000]).expect("rows");
     assert_eq!(rows.iter().map(|row| row.get::<_, i32>(0)).sum::<i32>(), 500_500);
+}
+
+/// A table in binary, and where columns come from.
+fn tables(client: &mut Client) {
+    client
+        .batch_execute("CREATE TABLE t (a int NOT NULL, b text, c float8[], d timestamptz)")
+        .expect("a table");
+    let moment = SystemTime::UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_000);
+    let insert = client.prepare("INSERT INTO t VALUES ($1, $2, $3, $4)").expect("it parses");
+    assert_eq!(insert.params(), [Type::INT4, Type::TEXT, Type::FLOAT8_ARRAY, Type::TIMESTAMPTZ]);
+    for n in 0..100 {
+        let floats = vec![Some(f64::from(n)), None];
+        assert_eq!(client.execute(&insert, &[&n, &n.to_string(), &floats, &moment]).expect("a row"), 1);
+    }
+    let select =
+        client.prepare("SELECT b, a + 1 AS n, c, d, ctid IS NULL FROM t WHERE a = $1").expect("it parses");
+    let origins: Vec<_> = select.columns().iter().map(|c| (c.table_oid().is_some(), c.column_id())).collect();
+    let computed = (false, None);
+    assert_eq!(origins, [(true, Some(2)), computed, (true, Some(3)), (true, Some(4)), computed]);
+    let row = client.query_one(&select, &[&42]).expect("a row");
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, i32>(1)), ("42", 43));
+    assert_eq!(row.get::<_, Vec<Option<f64>>>(2), [Some(42.0), None]);
+    assert_eq!(row.get::<_, SystemTime>(3), moment);
+    let changed = client.execute("UPDATE t SET b = b || $1 WHERE a < $2", &[&"!", &10]).expect("changes");
+    assert_eq!(changed, 10);
+    let mut writer = client.copy_in("COPY t (a, b) FROM STDIN").expect("a copy");
+    std::io::Write::write_all(&mut writer, b"1000\tcopied\n1001\t\\N\n").expect("sent");
+    assert_eq!(writer.finish().expect("copied"), 2);
+    let mut text = String::new();
+    let mut reader = client.copy_out("COPY (SELECT a, b FROM t WHERE a >= 1000) TO STDOUT").expect("a copy");
+    std::io::Read::read_to_string(&mut reader, &mut text).expect("read");
+    drop(reader);
+    assert_eq!(text, "1000\tcopied\n1001\t\\N\n");
+    let failed = client.execute("INSERT INTO t VALUES (NULL)", &[]).expect_err("NOT NULL");
+    let failed = failed.as_db_error().expect("the server's").clone();
+    assert_eq!((failed.table(), failed.column()), (Some("t"), Some("a")));
+    client.batch_execute("DROP TABLE t").expect("dropped");
 }
 
 fn prepared_statements(client: &mut Client) {
@@ -253,6 +291,41 @@ fn pgbench() {
             assert!(output.status.success(), "{what}");
             assert!(report.contains("transactions actually processed: 100/100"), "{what}");
             assert!(report.contains("number of failed transactions: 0 (0.000%)"), "{what}");
+        }
+    });
+}
+
+/// TPC-B on tables that pgbench makes itself, without primary keys; then the books must balance.
+#[test]
+fn pgbench_on_its_tables() {
+    on_each_server("pgbench on its tables", |server| {
+        let cluster = cluster(server);
+        let run = |args: &[&str]| {
+            let mut command = cluster.client("pgbench")?;
+            let output = process::run(command.args(args));
+            let (report, errors) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            Some((output.status.success(), format!("{server:?} {args:?}: {report}{errors}")))
+        };
+        let Some((made, what)) = run(&["-i", "-I", "dtg"]) else {
+            return say_skipped(module_path!(), "pgbench is not installed");
+        };
+        assert!(made, "{what}");
+        for mode in ["simple", "extended", "prepared"] {
+            let (done, what) = run(&["-n", "-c", "2", "-t", "3", "-M", mode]).expect("it is installed");
+            assert!(done && what.contains("actually processed: 6/6"), "{what}");
+        }
+        let mut client = cluster.connect();
+        let sql = "SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM pgbench_tellers), \
+                   (SELECT sum(bbalance) FROM pgbench_branches), (SELECT sum(delta) FROM pgbench_history), \
+                   (SELECT count(*) FROM pgbench_history)";
+        let row = client.query_one(sql, &[]).expect("sums");
+        let sums: Vec<i64> = (0..4).map(|column| row.get(column)).collect();
+        assert!(sums.iter().all(|sum| *sum == sums[0]) && row.get::<_, i64>(4) == 18, "{sums:?}");
+        drop(client);
+        if server == Server::Ours {
+            let (made, what) = run(&["-i"]).expect("it is installed");
+            assert!(!made && what.contains("ALTER TABLE is not supported yet"), "{what}");
         }
     });
 }

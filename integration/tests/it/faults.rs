@@ -309,16 +309,18 @@ const DAMAGED: [&str; 8] = [
 
 #[test]
 fn a_page_with_a_wrong_checksum() {
+    let checksum = Regex::new("calculated checksum [0-9]+ but expected [0-9]+").expect("a pattern");
     // In the middle of a row, in the header, and both.
     for (offset, bytes) in [(5000, &b"q"[..]), (12, &[0xFF; 6]), (0, &[0xAA; PAGE])] {
-        let checksum = Regex::new("calculated checksum [0-9]+ but expected [0-9]+").expect("a pattern");
         let said = same(|server| {
             let (cluster, path) = with_a_table(server, &["-k"]);
             overwrite(&path, PAGE as u64 + offset, bytes);
             cluster.start();
             let mut said = conversation(&cluster, &DAMAGED);
             said.extend(conversation(&cluster, &["VACUUM t", "SELECT count(*) FROM t", "CHECKPOINT"]));
-            said.iter().map(|line| checksum.replace(line, "calculated checksum A but expected B").into()).collect()
+            said.iter()
+                .map(|line| checksum.replace(line, "calculated checksum A but expected B").into())
+                .collect()
         });
         has(&said, "WARNING:  XX001: page verification failed, calculated checksum A but expected B");
         has(&said, "ERROR:  XX001: invalid page in block 1 of relation base/5/N");
@@ -370,7 +372,8 @@ fn a_page_from_the_future() {
 
 /// A crashed cluster of this server with some WAL behind its last checkpoint, and how many rows of `t` were acknowledged.
 fn crashed() -> Cluster {
-    let cluster = cluster(Server::Ours, &["--wal-segsize=1"], &["log_timezone = 'UTC'", "log_line_prefix = ''"]);
+    let cluster =
+        cluster(Server::Ours, &["--wal-segsize=1"], &["log_timezone = 'UTC'", "log_line_prefix = ''"]);
     cluster.start();
     let mut session = Wire::connect(&cluster);
     session.query("CREATE TABLE t (id int, value text)");
@@ -417,8 +420,9 @@ fn start_on(cluster: &Cluster, server: Server, data_dir: &Path) -> Vec<String> {
         command.env("LC_ALL", "C").env("TZ", "UTC").current_dir(cluster.socket_dir());
         process::run(command.arg("-D").arg(data_dir).arg("-l").arg(&log).args(args))
     };
+    // Reading ahead, PostgreSQL would stumble over files before it comes to the record.
     let options = "-c autovacuum=off -c max_logical_replication_workers=0 -c dynamic_shared_memory_type=mmap \
-                   -c log_checkpoints=off";
+                   -c log_checkpoints=off -c recovery_prefetch=off";
     let started = run(&["-w", "-t", "60", "-o", options, "start"]).status.success();
     if started {
         let stopped = run(&["-w", "-m", "fast", "stop"]);
@@ -477,7 +481,11 @@ fn checkpoint_of(data_dir: &Path) -> (u64, u64) {
 }
 
 fn segment_at(data_dir: &Path, position: u64) -> PathBuf {
-    data_dir.join("pg_wal").join(format!("00000001{:08X}{:08X}", position >> 32, (position & 0xFFFF_FFFF) >> 20))
+    data_dir.join("pg_wal").join(format!(
+        "00000001{:08X}{:08X}",
+        position >> 32,
+        (position & 0xFFFF_FFFF) >> 20
+    ))
 }
 
 #[test]
@@ -495,7 +503,9 @@ fn damaged_wal_ends_recovery() {
     let (middle, last) = (name(&after[1]), name(after.last().expect("several segments")));
     // One byte of a record; a record's header; a page's header; a whole page of zeros; the segment's first page.
     for (number, (offset, len)) in
-        [(100_003, 1), (300_000, 64), (40 * 8192, 24), (50 * 8192, 8192), (0, 8), (8, 16)].into_iter().enumerate()
+        [(100_003, 1), (300_000, 64), (40 * 8192, 24), (50 * 8192, 8192), (0, 8), (8, 16)]
+            .into_iter()
+            .enumerate()
     {
         let said = recovered_by_both(&cluster, &format!("middle{number}"), |data_dir| {
             damage(&data_dir.join(&middle), offset, len);
@@ -519,7 +529,7 @@ fn damaged_wal_ends_recovery() {
     });
     has(&missing, "redo done at");
     recovered_by_both(&cluster, "unreadable", |data_dir| {
-        fs::set_permissions(data_dir.join(&middle), fs::Permissions::from_mode(0)).expect("own file");
+        fs::set_permissions(data_dir.join(&middle), fs::Permissions::from_mode(0o000)).expect("own file");
     });
 }
 
@@ -585,7 +595,9 @@ fn a_damaged_control_file() {
         change_control(data_dir, |bytes| bytes.fill(0));
     });
     // Version, catalog version, and the version of another byte order.
-    for (name, at, value) in [("version", 8, 1201_u32), ("catalog", 12, 1), ("swapped", 8, 1300_u32.swap_bytes())] {
+    for (name, at, value) in
+        [("version", 8, 1201_u32), ("catalog", 12, 1), ("swapped", 8, 1300_u32.swap_bytes())]
+    {
         recovered_by_both(&cluster, name, |data_dir| {
             change_control(data_dir, |bytes| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes()));
         });
@@ -605,12 +617,16 @@ fn files_that_recovery_needs() {
             }
         })
     };
-    for file in ["pg_xact/0000", "pg_multixact/offsets/0000", "pg_subtrans/0000", "PG_VERSION", "global", "pg_xact"] {
+    for file in
+        ["pg_xact/0000", "pg_multixact/offsets/0000", "pg_subtrans/0000", "PG_VERSION", "global", "pg_xact"]
+    {
         without(file);
     }
     let table = files_below(&cluster.data_dir().join("base/5"))
         .into_iter()
-        .filter(|(path, _)| path.file_name().is_some_and(|name| name.len() == 5 && name.as_encoded_bytes()[0] == b'1'))
+        .filter(|(path, _)| {
+            path.file_name().is_some_and(|name| name.len() == 5 && name.as_encoded_bytes()[0] == b'1')
+        })
         .max_by_key(|(_, len)| *len)
         .expect("a table");
     let table = table.0.strip_prefix(cluster.data_dir()).expect("in it").to_path_buf();
@@ -622,7 +638,7 @@ fn files_that_recovery_needs() {
         file.set_len(3 * PAGE as u64).expect("own file");
     });
     recovered_by_both(&cluster, "table-unreadable", |data_dir| {
-        fs::set_permissions(data_dir.join(&table), fs::Permissions::from_mode(0)).expect("own file");
+        fs::set_permissions(data_dir.join(&table), fs::Permissions::from_mode(0o000)).expect("own file");
     });
     recovered_by_both(&cluster, "table-damaged", |data_dir| {
         overwrite(&data_dir.join(&table), 10 * PAGE as u64, &[0xFF; 100]);
@@ -658,6 +674,9 @@ fn killed_again_and_again_while_it_recovers() {
     }
     cluster.start();
     let mut session = Wire::connect(&cluster);
-    assert_eq!(session.query("SELECT count(*), max(id) FROM t"), [format!("{rows}|{rows}"), "SELECT 1".into()]);
+    assert_eq!(
+        session.query("SELECT count(*), max(id) FROM t"),
+        [format!("{rows}|{rows}"), "SELECT 1".into()]
+    );
     assert_eq!(session.query("INSERT INTO t VALUES (0, '')"), ["INSERT 0 1"]);
 }

@@ -5,13 +5,13 @@
 mod bad_input; // nonsense on the port
 mod crash; // each process killed in turn
 mod faults; // full disks, damaged files
-mod formats; // what PostgreSQL's programs read
 mod first_document; // the first reference document, line by line
+mod formats; // what PostgreSQL's programs read
+mod isolation; // two sessions and one row
 mod leaks; // hundreds of lives, and nothing left of them
 mod logging; // where the log goes, what its lines look like
 mod pg_ctl; // the tool people start and stop it with
 mod postmaster_killed; // the first reference document
-mod isolation; // two sessions and one row
 mod processes; // those that no client asks for do their work
 mod redo; // PostgreSQL recovers the same pages
 mod reload; // settings that change under way

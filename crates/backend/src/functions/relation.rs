@@ -193,7 +193,11 @@ fn pretty(plain: &str, table: Oid) -> Option<String> {
     let relation = syscache::class(table).ok()??;
     let relation = catalog::open_locked(relation.oid).ok()?;
     let column = |a: &heap::Attribute| {
-        (!a.is_dropped).then(|| executor::Column { name: a.name.to_string(), ty: a.type_id, typmod: a.typmod })
+        (!a.is_dropped).then(|| executor::Column {
+            name: a.name.to_string(),
+            ty: a.type_id,
+            typmod: a.typmod,
+        })
     };
     let columns: Vec<_> = relation.desc.attrs.iter().map(column).collect();
     let parsed = parser::parse_expr(plain).ok()?;
@@ -266,4 +270,3 @@ fn to_regclass(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     let text = args.first().and_then(Datum::as_str).unwrap_or("");
     Ok(super::find_relation(text)?.map_or(Datum::Null, |oid| Datum::Oid(oid.0)))
 }
-

@@ -91,10 +91,7 @@ fn txid_status(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     };
     let next = transam::varsup::read_next_full_xid().0;
     if full >= next {
-        return Err(error!(
-            SqlState::INVALID_PARAMETER_VALUE,
-            "transaction ID {full} is in the future"
-        ));
+        return Err(error!(SqlState::INVALID_PARAMETER_VALUE, "transaction ID {full} is in the future"));
     }
     let xid = Xid(full as u32);
     // 1 and 2 are the catalogs' own: committed for good. Older than the commit log: nobody knows.

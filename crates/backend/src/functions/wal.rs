@@ -11,8 +11,10 @@ use types::{Datum, RecordValue, oid};
 
 pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2849, "pg_current_wal_lsn", &[], oid::PG_LSN, |_, _| current(wal::write_lsn)).volatile(),
-    Builtin::scalar(2852, "pg_current_wal_insert_lsn", &[], oid::PG_LSN, |_, _| current(wal::insert_lsn)).volatile(),
-    Builtin::scalar(3330, "pg_current_wal_flush_lsn", &[], oid::PG_LSN, |_, _| current(wal::flush_lsn)).volatile(),
+    Builtin::scalar(2852, "pg_current_wal_insert_lsn", &[], oid::PG_LSN, |_, _| current(wal::insert_lsn))
+        .volatile(),
+    Builtin::scalar(3330, "pg_current_wal_flush_lsn", &[], oid::PG_LSN, |_, _| current(wal::flush_lsn))
+        .volatile(),
     Builtin::scalar(2848, "pg_switch_wal", &[], oid::PG_LSN, pg_switch_wal).volatile(),
     Builtin::scalar(2851, "pg_walfile_name", &[oid::PG_LSN], oid::TEXT, pg_walfile_name),
     Builtin::scalar(2850, "pg_walfile_name_offset", &[oid::PG_LSN], oid::RECORD, pg_walfile_name_offset)

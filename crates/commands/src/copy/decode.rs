@@ -298,7 +298,11 @@ fn unescape(raw: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// 22P04 for a quote that nothing closes.
-pub(crate) fn fields_of_csv<'a>(line: &'a [u8], options: &Options, fields: &mut Vec<Field<'a>>) -> Result<()> {
+pub(crate) fn fields_of_csv<'a>(
+    line: &'a [u8],
+    options: &Options,
+    fields: &mut Vec<Field<'a>>,
+) -> Result<()> {
     fields.clear();
     let mut at = 0;
     loop {

@@ -65,9 +65,8 @@ impl CopyFrom {
         };
         let (schema, name) = cx.schema_and_name(relation)?;
         super::require_schema(cx, schema)?;
-        let missing = || {
-            error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", relation.name.join("."))
-        };
+        let missing =
+            || error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", relation.name.join("."));
         let table = cx.env.table(schema, name, TableLockMode::RowExclusive)?.ok_or_else(missing)?;
         transam::xact::prevent_if_read_only("COPY FROM")?;
         if table.kind != b'r' {
@@ -167,7 +166,8 @@ impl CopyFrom {
         }
         if let Some(filter) = &mut self.filter {
             let value = filter.eval(row, session);
-            let passes = matches!(value.map_err(|e| with_line(&self.table, e, number, line))?, Datum::Bool(true));
+            let passes =
+                matches!(value.map_err(|e| with_line(&self.table, e, number, line))?, Datum::Bool(true));
             if !passes {
                 return Ok(false);
             }

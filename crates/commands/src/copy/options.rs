@@ -263,10 +263,8 @@ fn format(option: &DefElem, source: &str) -> Result<Format> {
         "text" => Ok(Format::Text),
         "csv" => Ok(Format::Csv),
         "binary" => Err(unsupported("COPY in binary format is not supported yet")),
-        name => {
-            Err(invalid(&format!("COPY format \"{name}\" not recognized"))
-                .position(parser::char_position(source, option.loc as usize)))
-        }
+        name => Err(invalid(&format!("COPY format \"{name}\" not recognized"))
+            .position(parser::char_position(source, option.loc as usize))),
     }
 }
 
@@ -279,8 +277,11 @@ fn put_columns(place: &mut Columns, option: &DefElem, star: bool, source: &str) 
         Some(OptionValue::List(names)) => Columns::Some(names.clone()),
         Some(OptionValue::String(name)) => Columns::Some(vec![name.clone()]),
         _ => {
-            return Err(invalid(&format!("argument to option \"{}\" must be a list of column names", option.name))
-                .position(parser::char_position(source, option.loc as usize)));
+            return Err(invalid(&format!(
+                "argument to option \"{}\" must be a list of column names",
+                option.name
+            ))
+            .position(parser::char_position(source, option.loc as usize)));
         }
     };
     Ok(())
@@ -292,7 +293,9 @@ mod tests {
     use parser::ast::Statement;
 
     fn parse(sql: &str) -> Result<Options> {
-        let Some(Statement::Copy(copy)) = parser::parse(sql).unwrap().pop().map(|raw| raw.stmt) else { panic!("{sql}") };
+        let Some(Statement::Copy(copy)) = parser::parse(sql).unwrap().pop().map(|raw| raw.stmt) else {
+            panic!("{sql}")
+        };
         Options::parse(&copy.options, copy.is_from, sql)
     }
 

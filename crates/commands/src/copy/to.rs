@@ -45,10 +45,7 @@ impl CopyTo {
         let options = Options::parse(&stmt.options, false, cx.source)?;
         let query = match &stmt.source {
             CopySource::Query(query) if query.select_into().is_some() => {
-                return Err(error!(
-                    SqlState::FEATURE_NOT_SUPPORTED,
-                    "COPY (SELECT INTO) is not supported"
-                ));
+                return Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "COPY (SELECT INTO) is not supported"));
             }
             CopySource::Query(query) => (**query).clone(),
             CopySource::Table(relation, named) => table_query(cx, relation, named)?,
@@ -57,10 +54,7 @@ impl CopyTo {
         let plan = executor::plan(analyzed);
         rights::check_plan(cx.role, cx.superuser, &plan)?;
         if plan.columns().is_empty() && !matches!(query, Statement::Select(_)) {
-            return Err(error!(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "COPY query must have a RETURNING clause"
-            ));
+            return Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "COPY query must have a RETURNING clause"));
         }
         let columns = plan.columns().to_vec();
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
@@ -130,9 +124,8 @@ fn table_query(
 ) -> Result<Statement> {
     let (schema, name) = cx.schema_and_name(relation)?;
     super::require_schema(cx, schema)?;
-    let missing = || {
-        error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", relation.name.join("."))
-    };
+    let missing =
+        || error!(SqlState::UNDEFINED_TABLE, "relation \"{}\" does not exist", relation.name.join("."));
     let mode = parser::ast::TableLockMode::AccessShare;
     let table = cx.env.table(schema, name, mode)?;
     let table = match table {
@@ -153,7 +146,8 @@ fn table_query(
     let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let indexes = column_indexes(&table, named)?;
     let columns: Vec<String> = indexes.iter().map(|i| quote(&table.desc.attrs[*i].name)).collect();
-    let sql = format!("SELECT {} FROM ONLY {}.{}", columns.join(", "), quote(&table.schema), quote(&table.name));
+    let sql =
+        format!("SELECT {} FROM ONLY {}.{}", columns.join(", "), quote(&table.schema), quote(&table.name));
     let statement = parser::parse(&sql)?.pop().map(|raw| raw.stmt);
     statement.ok_or_else(missing)
 }

@@ -75,6 +75,11 @@ impl Plan {
         &self.0.query.columns
     }
 
+    /// The table and column that each column of the result comes from; invalid and 0 for what is computed.
+    pub fn origins(&self) -> Vec<(Oid, i16)> {
+        crate::origin::origins(&self.0.query)
+    }
+
     /// Types of the parameters.
     pub fn param_types(&self) -> &[Oid] {
         &self.0.param_types

@@ -29,7 +29,7 @@ use crate::table::Table;
 use crate::vm;
 
 pub use delay::set_cost_balance;
-pub use truncate::truncate_relation;
+pub use truncate::{set_truncation_hook, truncate_relation};
 
 /// What VACUUM was asked for. An age of -1 stands for the setting. C: `VacuumParams`.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 //! C counterpart: `should_attempt_truncation`, `lazy_truncate_heap`, `count_nondeletable_pages`; `RelationTruncate` of
 //! catalog/storage.c.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use common::{BlockNumber, ForkNumber, RelFileNode};
@@ -30,6 +31,14 @@ const INTERVAL: Duration = Duration::from_millis(50);
 const SMGR_TRUNCATE: u8 = 0x20;
 /// C: `SMGR_TRUNCATE_ALL`.
 const ALL_FORKS: u32 = 7;
+
+static BEFORE_TRUNCATION: OnceLock<fn(RelFileNode)> = OnceLock::new();
+
+/// Tells who makes other processes forget where the table ended (the layer above, by an invalidation message). Before the
+/// first fork; a second call changes nothing. C: `CacheInvalidateSmgr` in `smgrtruncate`.
+pub fn set_truncation_hook(hook: fn(RelFileNode)) {
+    let _ = BEFORE_TRUNCATION.set(hook);
+}
 
 impl Vacuum<'_> {
     /// Worth the lock? C: `should_attempt_truncation`.
@@ -112,8 +121,11 @@ impl Vacuum<'_> {
 /// `could not truncate file`. After the record is written an error is a PANIC, as replay would cut the file.
 pub fn truncate_relation(table: &Table, blocks: BlockNumber) -> Result<()> {
     let node = table.node;
-    table.target_block.set(common::INVALID_BLOCK);
-    table.vm_blocks.set(common::INVALID_BLOCK);
+    table.forget_end();
+    // Who locks the table after us must not look for room where there is none any more.
+    if let Some(tell) = BEFORE_TRUNCATION.get() {
+        tell(node);
+    }
     let fsm = freespace::prepare_truncate(node, blocks, table.needs_wal())?;
     let map = vm::prepare_truncate(node, blocks)?;
     let mut forks = vec![(ForkNumber::Main, blocks)];

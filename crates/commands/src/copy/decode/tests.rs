@@ -33,7 +33,7 @@ fn check(words: &str, input: &str, expected: &[&str]) {
             let line = match lines.next() {
                 Ok(Some(line)) => line.to_vec(),
                 Ok(None) => break None,
-                Err(error) => break Some(error.message),
+                Err(error) => break Some(error.message.clone()),
             };
             let mut fields = Vec::new();
             let cut = match options.format {
@@ -44,7 +44,7 @@ fn check(words: &str, input: &str, expected: &[&str]) {
                 Format::Csv => fields_of_csv(&line, &options, &mut fields),
             };
             if let Err(error) = cut {
-                break Some(error.message);
+                break Some(error.message.clone());
             }
             let shown = |field: &Field<'_>| match field {
                 None => "~".to_owned(),
