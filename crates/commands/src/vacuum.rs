@@ -136,7 +136,9 @@ pub fn run(cx: &Context<'_>, options: Options, relations: &[VacuumRelation]) -> 
     for oid in targets {
         if options.vacuum {
             next_transaction()?;
-            vacuum_one(cx, options, oid)?;
+            if !vacuum_one(cx, options, oid)? {
+                continue;
+            }
         }
         if options.analyze {
             if options.vacuum {
@@ -297,9 +299,9 @@ fn open(options: Options, oid: Oid) -> Result<Option<Rc<Relation>>> {
     Ok(None)
 }
 
-/// C: `vacuum_rel`.
-fn vacuum_one(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
-    let Some(relation) = open(options, oid)? else { return Ok(()) };
+/// False if the table was skipped. C: `vacuum_rel`.
+fn vacuum_one(cx: &Context<'_>, options: Options, oid: Oid) -> Result<bool> {
+    let Some(relation) = open(options, oid)? else { return Ok(false) };
     let _in_vacuum = transam::procarray::in_vacuum(options.is_wraparound);
     let snapshot = transam::transaction_snapshot()?;
     let _active = snapshot::push_active(&snapshot);
@@ -326,7 +328,7 @@ fn vacuum_one(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
         let before = (relation.class.relfrozenxid, MultiXactId(relation.class.relminmxid.0));
         say(options, &vacuum_report::vacuumed(&name, who, &report, before, &meter));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What the collector is told.
@@ -388,7 +390,7 @@ fn say(options: Options, text: &str) {
 
 /// Counts rows and pages. C: `analyze_rel`, without column statistics.
 fn analyze(cx: &Context<'_>, options: Options, oid: Oid) -> Result<()> {
-    let Some(relation) = open(options, oid)? else { return Ok(()) };
+    let Some(relation) = open(Options { vacuum: false, ..options }, oid)? else { return Ok(()) };
     if options.verbose {
         ereport!(Info, "analyzing \"{}.{}\"", schema_of(&relation)?, relation.name());
     }

@@ -2,7 +2,8 @@
 //!
 //! Each round writes the full pages of WAL since the last one; when there are none, the page that an asynchronous commit
 //! ended on. Such a commit is therefore on its way at latest in the second round that starts after it, and durable in the
-//! third. Sessions that find a full page waiting wake it early; so does any asynchronous commit while it sleeps long.
+//! third. An asynchronous commit wakes it early when `wal_writer_flush_after` pages
+//! wait, and always while it sleeps long.
 //!
 //! Started by: the postmaster when the cluster is open for sessions; again whenever it ends.
 //! Woken by:   its latch, or `wal_writer_delay`; 25 times as long after 50 rounds without work.

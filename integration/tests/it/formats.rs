@@ -157,6 +157,70 @@ fn starts_without_complaint(cluster: &Cluster, name: &str) {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+/// pg_waldump knows every record, and every kind of them is there.
+#[track_caller]
+fn check_records(records: &str) {
+    let managers: BTreeSet<&str> =
+        records.lines().filter_map(|line| line.strip_prefix("rmgr: ")?.split_whitespace().next()).collect();
+    for manager in ["XLOG", "Transaction", "Storage", "MultiXact", "Standby", "Heap", "Heap2"] {
+        assert!(managers.contains(manager), "no {manager} in {managers:?}");
+    }
+    assert!(!records.contains("UNKNOWN"), "{:?}", records.lines().find(|line| line.contains("UNKNOWN")));
+    for what in [
+        "SWITCH",
+        "CHECKPOINT_ONLINE",
+        "TRUNCATE",
+        "FREEZE_PAGE",
+        "PRUNE",
+        "HOT_UPDATE",
+        "MULTI_INSERT",
+        "LOCK",
+        "RUNNING_XACTS",
+        "ABORT",
+        "VISIBLE",
+    ] {
+        assert!(records.contains(what), "no {what}");
+    }
+}
+
+/// What pg_controldata prints.
+fn control_of(cluster: &Cluster) -> String {
+    text(&program(cluster, "pg_controldata", &[&cluster.data_dir().display().to_string()]).stdout)
+}
+
+/// After a stop: the last record of WAL is the checkpoint of pg_control, and both say the same.
+#[track_caller]
+fn control_agrees_with(records: &str, control: &str) {
+    assert_eq!(control_value(control, "Database cluster state"), "shut down");
+    let last = records.lines().rfind(|line| line.starts_with("rmgr:")).expect("records");
+    assert!(last.contains("CHECKPOINT_SHUTDOWN"), "{last}");
+    let location = control_value(control, "Latest checkpoint location");
+    let (high, low) = location.split_once('/').expect("a position");
+    let padded = format!("lsn: {high}/{low:0>8},");
+    assert!(last.contains(&padded), "{location} and {last}");
+    assert_eq!(control_value(control, "Latest checkpoint's REDO location"), location);
+    for (label, value) in [
+        ("pg_control version number", "1300"),
+        ("Catalog version number", "202209061"),
+        ("Latest checkpoint's TimeLineID", "1"),
+        ("Data page checksum version", "1"),
+        ("Bytes per WAL segment", "1048576"),
+        ("Minimum recovery ending location", "0/0"),
+        ("Backup start location", "0/0"),
+        ("wal_level setting", "replica"),
+    ] {
+        assert_eq!(control_value(control, label), value, "{label}");
+    }
+    // The checkpoint record of WAL says the same as pg_control.
+    let next = control_value(control, "Latest checkpoint's NextXID");
+    assert!(last.contains(&format!("xid {next}; ")), "{next} and {last}");
+    let next = next.split(':').nth(1).and_then(|xid| xid.parse::<u32>().ok()).expect("a number");
+    assert!(next > 100, "{next}");
+    let multi = control_value(control, "Latest checkpoint's NextMultiXactId");
+    assert!(multi.parse::<u32>().expect("a number") > 1, "{control}");
+    assert!(last.contains(&format!("multi {multi}; ")), "{multi} and {last}");
+}
+
 #[test]
 fn after_a_stop() {
     if real_postgres().is_none() {
@@ -170,61 +234,11 @@ fn after_a_stop() {
         });
         let data_dir = cluster.data_dir();
         let records = waldump(&cluster, &data_dir);
-        let managers: BTreeSet<&str> = records
-            .lines()
-            .filter_map(|line| line.strip_prefix("rmgr: ")?.split_whitespace().next())
-            .collect();
-        for manager in ["XLOG", "Transaction", "Storage", "MultiXact", "Standby", "Heap", "Heap2"] {
-            assert!(managers.contains(manager), "no {manager} in {managers:?}");
-        }
-        assert!(!records.contains("UNKNOWN"), "{:?}", records.lines().find(|line| line.contains("UNKNOWN")));
-        for what in [
-            "SWITCH",
-            "CHECKPOINT_ONLINE",
-            "TRUNCATE",
-            "FREEZE_PAGE",
-            "PRUNE",
-            "HOT_UPDATE",
-            "MULTI_INSERT",
-            "LOCK",
-            "RUNNING_XACTS",
-            "ABORT",
-            "VISIBLE",
-        ] {
-            assert!(records.contains(what), "no {what}");
-        }
+        check_records(&records);
 
         let data = data_dir.display().to_string();
-        let control = text(&program(&cluster, "pg_controldata", &[&data]).stdout);
-        assert_eq!(control_value(&control, "Database cluster state"), "shut down");
-        let last = records.lines().rfind(|line| line.starts_with("rmgr:")).expect("records");
-        assert!(last.contains("CHECKPOINT_SHUTDOWN"), "{last}");
-        let location = control_value(&control, "Latest checkpoint location");
-        let (high, low) = location.split_once('/').expect("a position");
-        let padded = format!("lsn: {high}/{low:0>8},");
-        assert!(last.contains(&padded), "{location} and {last}");
-        assert_eq!(control_value(&control, "Latest checkpoint's REDO location"), location);
-        for (label, value) in [
-            ("pg_control version number", "1300"),
-            ("Catalog version number", "202209061"),
-            ("Latest checkpoint's TimeLineID", "1"),
-            ("Data page checksum version", "1"),
-            ("Bytes per WAL segment", "1048576"),
-            ("Minimum recovery ending location", "0/0"),
-            ("Backup start location", "0/0"),
-            ("wal_level setting", "replica"),
-        ] {
-            assert_eq!(control_value(&control, label), value, "{label}");
-        }
-        // The checkpoint record of WAL says the same as pg_control.
-        let next = control_value(&control, "Latest checkpoint's NextXID");
-        assert!(last.contains(&format!("xid {next}; ")), "{next} and {last}");
-        let next = next.split(':').nth(1).and_then(|xid| xid.parse::<u32>().ok()).expect("a number");
-        assert!(next > 100, "{next}");
-        let multi = control_value(&control, "Latest checkpoint's NextMultiXactId");
-        assert!(multi.parse::<u32>().expect("a number") > 1, "{control}");
-        assert!(last.contains(&format!("multi {multi}; ")), "{multi} and {last}");
-
+        let control = control_of(&cluster);
+        control_agrees_with(&records, &control);
         for (name, args) in
             [("pg_checksums", vec!["--check", "-D", &data]), ("pg_resetwal", vec!["-n", "-D", &data])]
         {
@@ -258,8 +272,7 @@ fn after_a_crash() {
     let records = waldump(&cluster, &cluster.data_dir());
     assert!(records.contains("CHECKPOINT_SHUTDOWN"), "the end of recovery is a checkpoint");
     starts_without_complaint(&cluster, "crashed-twice");
-    let control =
-        text(&program(&cluster, "pg_controldata", &[&cluster.data_dir().display().to_string()]).stdout);
+    let control = control_of(&cluster);
     assert_eq!(control_value(&control, "Database cluster state"), "in production");
 }
 

@@ -136,7 +136,10 @@ fn a_worker_is_seen_and_gives_way() {
             Server::Ours => "postgres: autovacuum worker process   postgres",
             Server::Real => "postgres: autovacuum worker postgres",
         };
-        let worker = cluster.wait_for_process(title);
+        cluster.wait_for_process(title);
+        let holds = "select count(*) from pg_locks where relation = 't'::regclass and granted \
+                     and mode = 'ShareUpdateExclusiveLock'";
+        wait_for_row(&mut session, holds, "1");
         assert_eq!(session.query("begin"), ["BEGIN"]);
         assert_eq!(session.query("lock table t"), ["LOCK TABLE"]);
         let log = cluster.wait_for_log("canceling autovacuum task");
@@ -149,7 +152,6 @@ fn a_worker_is_seen_and_gives_way() {
         assert_eq!(lines[2], "\tautomatic vacuum of table \"postgres.public.t\"");
         assert!(log.contains(" still waiting for AccessExclusiveLock on relation "), "{log}");
         assert!(log.contains(" acquired AccessExclusiveLock on relation "), "{log}");
-        let _ = worker;
         run(&mut session, &["select count(*) from t", "drop table t", "commit"]);
         // Nobody crashed over it.
         assert!(!cluster.log().contains("terminating any other active server processes"));
