@@ -20,8 +20,6 @@ use crate::vm;
 
 /// Pages whose missing space is at most this much count as empty.
 const NEARLY_EMPTY: usize = MAX_TUPLE_SIZE - MAX_TUPLES_PER_PAGE / 8 * 4;
-/// Pages that a bulk load adds at once.
-const BULK_EXTEND: u32 = 32;
 /// Most pages that a contended extension adds. C: `RelationAddExtraBlocks`.
 const MAX_EXTRA: u32 = 512;
 
@@ -30,8 +28,6 @@ const MAX_EXTRA: u32 = 512;
 pub struct BulkInsert {
     strategy: Option<Strategy>,
     current: Option<Pin>,
-    /// New pages that this load has made and nobody else knows of, the last one first.
-    fresh: Vec<Pin>,
 }
 
 impl Default for BulkInsert {
@@ -43,32 +39,18 @@ impl Default for BulkInsert {
 impl BulkInsert {
     /// Through a ring, for loads whose rows nobody reads soon. C: `GetBulkInsertState`.
     pub fn new() -> BulkInsert {
-        BulkInsert { strategy: Some(Strategy::bulk_write()), current: None, fresh: Vec::new() }
+        BulkInsert { strategy: Some(Strategy::bulk_write()), current: None }
     }
 
     /// Through the whole pool, so that what was inserted is still there and need not be written by who inserts:
     /// INSERT, which has no such state at all in C.
     pub fn without_ring() -> BulkInsert {
-        BulkInsert { strategy: None, current: None, fresh: Vec::new() }
+        BulkInsert { strategy: None, current: None }
     }
 
     /// Lets the page go, as before a switch to another table. C: `ReleaseBulkInsertStatePin`.
     pub fn release(&mut self) {
         self.current = None;
-        for pin in self.fresh.drain(..) {
-            // Best effort: VACUUM finds them otherwise.
-            let tag = pin.tag();
-            drop(pin);
-            if let Err(error) = freespace::record_free_space(tag.node, tag.block, NEARLY_EMPTY) {
-                elog::ereport!(Debug1, "new page not noted as free: {error}");
-            }
-        }
-    }
-}
-
-impl Drop for BulkInsert {
-    fn drop(&mut self) {
-        self.release();
     }
 }
 
@@ -137,14 +119,11 @@ pub(crate) fn page_for_tuple(
                 return Ok(target);
             }
             drop(target);
-            next = match bulk.as_deref_mut().and_then(take_fresh) {
-                Some(block) => Some(block),
-                None if !use_fsm => None,
-                None => {
-                    let found = freespace::record_and_get(table.node, block, free, wanted)?;
-                    existing(table, found, wanted)?
-                }
-            };
+            next = None;
+            if use_fsm {
+                let found = freespace::record_and_get(table.node, block, free, wanted)?;
+                next = existing(table, found, wanted)?;
+            }
         }
         match extend(table, wanted, use_fsm, bulk.as_deref_mut())? {
             Extended::Found(block) => next = Some(block),
@@ -197,14 +176,6 @@ fn existing(table: &Table, mut found: Option<BlockNumber>, wanted: usize) -> Res
     Ok(found)
 }
 
-/// The next page of a bulk load's own batch, which becomes the current one.
-fn take_fresh(bulk: &mut BulkInsert) -> Option<BlockNumber> {
-    let pin = bulk.fresh.pop()?;
-    let block = pin.block();
-    bulk.current = Some(pin);
-    Some(block)
-}
-
 /// C: `ReadBufferBI`.
 fn bulk_read(table: &Table, block: BlockNumber, bulk: Option<&mut BulkInsert>) -> Result<Pin> {
     let Some(bulk) = bulk else { return read(table, block, None) };
@@ -254,11 +225,8 @@ fn extend(table: &Table, wanted: usize, use_fsm: bool, bulk: Option<&mut BulkIns
             guard
         }
     };
-    let extra = match (&bulk, waited) {
-        (Some(_), _) => BULK_EXTEND - 1,
-        // C: twenty pages for everybody who waits.
-        (None, waiters) => (waiters as u32).saturating_mul(20).min(MAX_EXTRA),
-    };
+    // C: twenty pages for everybody who waits.
+    let extra = (waited as u32).saturating_mul(20).min(MAX_EXTRA);
     let strategy = bulk.as_ref().and_then(|b| b.strategy.as_ref());
     let read = ReadOptions { strategy, permanent: table.needs_wal(), ..ReadOptions::default() };
     let mut pages = storage::extend_by(table.node, ForkNumber::Main, extra + 1, read)?.into_iter();
@@ -274,13 +242,13 @@ fn extend(table: &Table, wanted: usize, use_fsm: bool, bulk: Option<&mut BulkIns
         ));
     }
     init_if_new(&mut page);
-    let fresh: Vec<Pin> = pages.rev().map(PageWrite::unlock).collect();
+    let others: Vec<Pin> = pages.rev().map(PageWrite::unlock).collect();
     if let Some(bulk) = bulk {
         bulk.release();
         bulk.current = Some(page.pin());
-        bulk.fresh = fresh;
-    } else if !fresh.is_empty() {
-        for pin in fresh {
+    }
+    if !others.is_empty() {
+        for pin in others {
             freespace::record_free_space(table.node, pin.block(), NEARLY_EMPTY)?;
         }
         freespace::vacuum_range(table.node, block, block + 1 + extra)?;
