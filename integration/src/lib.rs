@@ -18,6 +18,7 @@ mod log; // 5. its log, in words that a test can compare
 pub mod process; // 2. processes, reaped at once
 pub mod procfs; // 4. what /proc knows
 pub mod torture; // 8. clients that remember, processes that are killed
+mod wal_check; // 9. PostgreSQL reads what was written
 pub mod wire; // 6. a client that shows every message
 
 pub use bins::{Programs, Server, for_everybody, is_reachable, program_for_everybody, real_postgres};
