@@ -73,8 +73,6 @@ pub struct Cluster {
     postmaster: RefCell<Option<Process>>,
     /// Bytes of the log that [`Cluster::wait_for_new_log`] has already shown.
     log_seen: Cell<usize>,
-    /// The test has broken files on purpose: see [`Cluster::expect_damage`].
-    damaged: Cell<bool>,
 }
 
 impl Cluster {
@@ -108,7 +106,6 @@ impl Cluster {
             port: free_port(),
             postmaster: RefCell::new(None),
             log_seen: Cell::new(0),
-            damaged: Cell::new(false),
         };
         let output = cluster.run(
             cluster
@@ -129,11 +126,6 @@ impl Cluster {
         }
         options.config.iter().for_each(|line| cluster.append_config(line));
         cluster
-    }
-
-    /// Says that this cluster's WAL or pg_control is broken on purpose: it is not read when the test is over.
-    pub fn expect_damage(&self) {
-        self.damaged.set(true);
     }
 
     /// Whose server it is.
@@ -472,7 +464,7 @@ impl Drop for Cluster {
         if let Some(line) = self.pid_file_line(7) {
             remove_segment(&line);
         }
-        if !std::thread::panicking() && !self.damaged.get() {
+        if !std::thread::panicking() {
             crate::wal_check::check(self);
         }
     }

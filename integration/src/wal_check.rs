@@ -27,7 +27,7 @@ fn first_segment(cluster: &Cluster, segment_bytes: u64) -> Option<(String, Lsn)>
 }
 
 /// Reads all WAL up to the latest checkpoint. Nothing to say about PostgreSQL's own clusters, without PostgreSQL's
-/// programs, or where a test has broken pg_control or WAL (it says so with [`Cluster::expect_damage`]).
+/// programs, or where a test has broken pg_control; tests that break WAL do so in a copy.
 ///
 /// # Panics
 /// With what `pg_waldump` complains about.
