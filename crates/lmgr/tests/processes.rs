@@ -245,15 +245,18 @@ fn a_cancelled_wait_leaves_the_queue() {
         assert_eq!(error.sqlstate, SqlState::QUERY_CANCELED);
         assert!(!lmgr::holds(LockTag::Relation { db: DB, rel: Oid(1) }, LockMode::AccessExclusive));
     });
-    until(|| waiters() == 1);
     world.child(|| {
+        until(|| waiters() == 1);
         // Behind the waiter, until that one is cancelled.
         lock(1, LockMode::RowShare).unwrap();
         set(2);
     });
-    until(|| waiters() == 2);
-    // SAFETY: no memory arguments; our own child.
-    unsafe { libc::kill(waiter, libc::SIGINT) };
+    // Looking at the table takes LWLocks, which only a process with a PGPROC may wait for: a child looks.
+    world.child(move || {
+        until(|| waiters() == 2);
+        // SAFETY: no memory arguments; a sibling that waits, so it has not been reaped.
+        unsafe { libc::kill(waiter, libc::SIGINT) };
+    });
     world.join();
 }
 
