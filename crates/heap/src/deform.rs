@@ -7,6 +7,8 @@
 //! C counterpart: access/common/heaptuple.c (`heap_deform_tuple`, `nocachegetattr`), executor/execTuples.c
 //! (`slot_deform_heap_tuple`), access/tupmacs.h.
 
+use std::ops::Range;
+
 use common::SqlState;
 use elog::{Result, error};
 use types::Datum;
@@ -141,6 +143,35 @@ impl TupleView<'_> {
         Deformer::default().deform(desc, self, up_to, out)
     }
 
+    /// Finds the first `up_to` columns without making values of them, replacing what `out` holds: for those who write
+    /// bytes on, as COPY does.
+    ///
+    /// # Errors
+    /// As [`Deformer::deform`].
+    pub fn places(self, desc: &TupleDesc, up_to: usize, out: &mut Vec<Place>) -> Result<()> {
+        out.clear();
+        let header = self.header();
+        let up_to = up_to.min(desc.natts());
+        let has_nulls = header.infomask() & crate::header::infomask::HASNULL != 0;
+        let start = header.hoff();
+        let data = self.bytes.get(start..).ok_or_else(corrupt)?;
+        let mut next = 0;
+        for (i, column) in desc.columns[..up_to.min(header.natts())].iter().enumerate() {
+            if has_nulls && header.null_bitmap()[i / 8] & 1 << (i % 8) == 0 {
+                out.push(Place::Null);
+                continue;
+            }
+            let (bytes, end) = payload(column, data, align(column, data, next))?;
+            next = end;
+            // A cstring's last byte is not its own.
+            let last = end - usize::from(column.len < -1);
+            let place = Place::Bytes(start + last - bytes.len()..start + last);
+            out.push(if column.form.is_some() { place } else { Place::Null });
+        }
+        out.resize(up_to, Place::Missing);
+        Ok(())
+    }
+
     /// One column, `num` from 1, without making values of those before it. C: `fastgetattr`.
     ///
     /// # Errors
@@ -180,6 +211,17 @@ impl TupleView<'_> {
         let column = &desc.columns[index];
         Ok(Stored::Bytes(payload(column, data, align(column, data, at))?.0))
     }
+}
+
+/// Where a row has a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// These of the row's bytes, without length word.
+    Bytes(Range<usize>),
+    /// It is NULL, or dropped.
+    Null,
+    /// The row is older than the column.
+    Missing,
 }
 
 /// What a row has of a column.

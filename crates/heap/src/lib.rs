@@ -57,7 +57,7 @@ pub use api::{
     FailureData, InsertOptions, LockOutcome, LockTupleMode, TmResult, UpdateOptions, UpdateOutcome,
     WaitPolicy,
 };
-pub use deform::{Deformer, deform};
+pub use deform::{Deformer, Place, deform};
 pub use delete::delete;
 pub use desc::{Attribute, TupleDesc};
 pub use fetch::{fetch, fetch_row_version, latest_tid, lock_last_version};

@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
+use types::store::Form;
 use types::{Datum, Interval, Numeric, oid};
 
 use super::*;
+use crate::deform::Place;
 use crate::desc::{Attribute, TupleDesc};
 use crate::header::infomask;
 
@@ -55,6 +57,17 @@ fn check(values: &[Datum], len: usize, mask: u16, hoff: usize, data: &str) {
     }
     // Taking it apart in two steps is the same.
     let mut steps = Vec::new();
+    let mut places = Vec::new();
+    tuple.view().places(&desc, 15, &mut places).unwrap();
+    for (i, (place, value)) in places.iter().zip(values).enumerate() {
+        let read = match place {
+            Place::Bytes(range) => {
+                Form::of(desc.attrs[i].type_id).unwrap().read(&tuple.bytes()[range.clone()]).unwrap()
+            }
+            Place::Null | Place::Missing => Datum::Null,
+        };
+        assert_eq!(format!("{read:?}"), format!("{value:?}"), "column {i}");
+    }
     let mut deformer = crate::Deformer::default();
     deformer.deform(&desc, tuple.view(), 6, &mut steps).unwrap();
     deformer.deform(&desc, tuple.view(), 15, &mut steps).unwrap();

@@ -191,6 +191,19 @@ impl Form {
         })
     }
 
+    /// The bytes as the string they are, for the types whose text form is their value; `None` for the others.
+    ///
+    /// # Errors
+    /// As [`Form::read`].
+    #[inline]
+    pub fn as_text(self, bytes: &[u8]) -> Result<Option<&str>> {
+        match self {
+            Form::Text => text(bytes).map(Some),
+            Form::Name => name(bytes).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn read_other(self, bytes: &[u8]) -> Result<Datum> {
         Ok(match self {
             Form::Char => Datum::Char(fixed::<1>(bytes)?[0]),
