@@ -100,6 +100,17 @@ pub fn durable_rename(from: &Path, to: &Path) -> Result<()> {
     fsync_parent(to)
 }
 
+/// Renames a file without content, a mark, such that after a crash it has one of its names: one sync, of the directory.
+/// `to` must be in the same directory. There are no bytes that the new name could appear without, so the syncs of the
+/// file, which [`durable_rename`] does before and after, would only cost a commit of the file system's journal each.
+///
+/// # Errors
+/// As [`durable_rename`].
+pub fn durable_rename_empty(from: &Path, to: &Path) -> Result<()> {
+    rename(from, to).map_err(|e| file_error_to("rename", from, to, &e))?;
+    fsync_parent(to)
+}
+
 #[allow(clippy::disallowed_methods, reason = "followed by the fsyncs of durable_rename")]
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fault::ask(Op::Rename, from, 0, 0)?;

@@ -40,6 +40,8 @@ pub enum Pending {
     QuickDie = 1 << 10,
     /// `idle_in_transaction_session_timeout` or `idle_session_timeout` has passed.
     IdleTimeout = 1 << 11,
+    /// SIGUSR1 to the archiver: there may be something to archive. C: `wakened`.
+    Wakened = 1 << 12,
 }
 
 static PENDING: AtomicU32 = AtomicU32::new(0);

@@ -24,5 +24,6 @@ pub mod globals; // 2. who it is
 pub mod interrupt; // 4. what the handlers noted
 pub mod lockfile; // 8. postmaster.pid and the socket locks
 pub mod ps_status; // 7. its title
+pub mod shell; // 10. commands it runs for the administrator
 pub mod signals;
 pub mod timeout; // 9. the one timer of a session // 3. what signals mean to it

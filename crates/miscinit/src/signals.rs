@@ -47,6 +47,10 @@ pub enum Meaning {
     Die,
     /// Look for a request in shared memory.
     Wake,
+    /// Something may be waiting to be archived.
+    WakenArchiver,
+    /// Begin nothing more; leave with 0 after a minute, should the last round not be called for before.
+    BeginNothing,
     /// One more round, then leave with 0.
     LastCycle,
     /// Start a new log file.
@@ -87,7 +91,7 @@ pub const TABLE: [(Role, [Meaning; 8]); 15] = [
     (Role::Kind(K::WalWriter),        [Reload, Shutdown(0), Shutdown(0), CrashExit, ProcSignal, Ignore,       Ignore,           Default]),
     (Role::Kind(K::AutovacLauncher),  [Reload, CancelQuery, Shutdown(0), CrashExit, ProcSignal, WorkerWakeup, StatementTimeout, Default]),
     (Role::Kind(K::AutovacWorker),    [Reload, CancelQuery, Die,         QuickDie,  ProcSignal, Ignore,       StatementTimeout, Default]),
-    (Role::Kind(K::Archiver),         [Reload, Ignore,      Shutdown(0), CrashExit, ProcSignal, LastCycle,    Ignore,           Default]),
+    (Role::Kind(K::Archiver),         [Reload, Ignore,      BeginNothing, CrashExit, WakenArchiver, LastCycle,    Ignore,           Default]),
     (Role::Kind(K::StatsCollector),   [Reload, Ignore,      Ignore,      Shutdown(0), Ignore,   Ignore,       Ignore,           Default]),
     (Role::Kind(K::WalSender),        [Reload, CancelQuery, Die,         QuickDie,  ProcSignal, LastCycle,    StatementTimeout, Default]),
     (Role::Kind(K::WalReceiver),      [Reload, Ignore,      Die,         CrashExit, ProcSignal, Ignore,       Ignore,           Default]),
@@ -137,6 +141,8 @@ pub fn set(signal: Signal, meaning: Meaning) {
         CancelQuery => SigHandler::Handler(on_cancel),
         Die => SigHandler::Handler(on_die),
         Wake => SigHandler::Handler(on_wake),
+        WakenArchiver => SigHandler::Handler(on_waken_archiver),
+        BeginNothing => SigHandler::Handler(on_shutdown),
         LastCycle => SigHandler::Handler(on_last_cycle),
         RotateLog => SigHandler::Handler(on_rotate),
         Promote => SigHandler::Handler(on_promote),
@@ -183,6 +189,9 @@ extern "C" fn on_cancel(_: i32) {
 }
 extern "C" fn on_die(_: i32) {
     note(Pending::ProcDie);
+}
+extern "C" fn on_waken_archiver(_: i32) {
+    note(Pending::Wakened);
 }
 extern "C" fn on_last_cycle(_: i32) {
     note(Pending::LastCycle);

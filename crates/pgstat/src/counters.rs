@@ -11,7 +11,7 @@ use std::path::Path;
 use common::Oid;
 use elog::Result;
 
-use crate::entry::{ClusterEntry, DatabaseEntry, TableEntry};
+use crate::entry::{ClusterEntry, DatabaseEntry, TableEntry, WalFileName};
 use crate::message::{Maintenance, Message, SharedTarget};
 use crate::stats_file;
 
@@ -72,6 +72,7 @@ impl Counters {
             Message::Analyze(done) => self.analyzed(done, now),
             Message::Buffers(counts) => self.cluster.buffers.add(counts),
             Message::Wal(counts) => self.cluster.wal.add(counts),
+            Message::Archived { name, failed, time } => self.archived(*name, *failed, *time),
         }
     }
 
@@ -130,8 +131,24 @@ impl Counters {
             }
             SharedTarget::Archiver => {
                 cluster.archiver = Default::default();
+                cluster.last_archived_wal = Default::default();
+                cluster.last_failed_wal = Default::default();
                 cluster.times.archiver_reset = now;
             }
+        }
+    }
+
+    /// C: `pgstat_recv_archiver`.
+    fn archived(&mut self, name: WalFileName, failed: bool, time: i64) {
+        let cluster = &mut self.cluster;
+        if failed {
+            cluster.archiver.failed_count += 1;
+            cluster.archiver.last_failed_time = time;
+            cluster.last_failed_wal = name;
+        } else {
+            cluster.archiver.archived_count += 1;
+            cluster.archiver.last_archived_time = time;
+            cluster.last_archived_wal = name;
         }
     }
 
@@ -286,6 +303,28 @@ mod tests {
         counters.add(&Message::Reset { database: DB }, 9);
         assert_eq!(counters.databases[&DB].entry.sums, Default::default());
         assert_eq!(counters.databases[&DB].entry.times.stat_reset, 9);
+    }
+
+    #[test]
+    fn the_archiver_is_counted_and_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut counters = Counters::default();
+        let told =
+            |name: &str, failed, time| Message::Archived { name: WalFileName::new(name), failed, time };
+        let (first, second) = ("000000010000000000000001", "000000010000000000000002.00000028.backup");
+        for message in [told(first, false, 10), told(second, true, 11), told(second, true, 12)] {
+            counters.add(&message, 20);
+        }
+        counters.write_all(dir.path(), 21).unwrap();
+        let mut again = Counters::load(dir.path(), 22);
+        let cluster = again.cluster;
+        assert_eq!((cluster.archiver.archived_count, cluster.archiver.failed_count), (1, 2));
+        assert_eq!((cluster.archiver.last_archived_time, cluster.archiver.last_failed_time), (10, 12));
+        assert_eq!((cluster.last_archived_wal.as_str(), cluster.last_failed_wal.as_str()), (first, second));
+        again.add(&Message::ResetShared { target: SharedTarget::Archiver }, 23);
+        let times = again.cluster.times;
+        assert_eq!(again.cluster, ClusterEntry { times, wal: cluster.wal, ..ClusterEntry::default() });
+        assert_eq!((times.archiver_reset, times.wal_reset), (23, cluster.times.wal_reset));
     }
 
     #[test]

@@ -110,7 +110,7 @@ rows_of_numbers! {
         /// `pg_stat_reset_shared('archiver')`.
         archiver_reset,
     }
-    /// The archiver; nothing counts here yet. C: `PgStat_ArchiverStats` without the file names.
+    /// The archiver: the numbers of `pg_stat_archiver`. C: `PgStat_ArchiverStats` without the file names.
     Archiver {
         /// Files archived.
         archived_count,
@@ -120,6 +120,49 @@ rows_of_numbers! {
         failed_count,
         /// When the last one was.
         last_failed_time,
+    }
+}
+
+/// The name of a file of WAL, as numbers: nothing else is in the files and messages. Empty: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalFileName([u8; WalFileName::BYTES]);
+
+impl Default for WalFileName {
+    fn default() -> WalFileName {
+        WalFileName([0; WalFileName::BYTES])
+    }
+}
+
+impl WalFileName {
+    /// Longest name that the archiver takes. C: `MAX_XFN_CHARS`.
+    pub const BYTES: usize = 40;
+
+    /// Of a text; what is longer than [`WalFileName::BYTES`] is cut.
+    pub fn new(name: &str) -> WalFileName {
+        let mut bytes = [0; WalFileName::BYTES];
+        let len = name.len().min(WalFileName::BYTES);
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        WalFileName(bytes)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        let len = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        std::str::from_utf8(&self.0[..len]).unwrap_or_default()
+    }
+
+    pub(crate) fn put(&self, row: &mut Vec<i64>) {
+        let (words, _) = self.0.as_chunks::<8>();
+        row.extend(words.iter().map(|word| i64::from_ne_bytes(*word)));
+    }
+
+    pub(crate) fn take(row: &mut dyn Iterator<Item = i64>) -> Option<WalFileName> {
+        let mut name = WalFileName::default();
+        let (words, _) = name.0.as_chunks_mut::<8>();
+        for word in words {
+            *word = row.next()?.to_ne_bytes();
+        }
+        Some(name)
     }
 }
 
@@ -197,6 +240,10 @@ pub struct ClusterEntry {
     pub wal: WalTaken,
     /// WAL files archived.
     pub archiver: Archiver,
+    /// The one archived last.
+    pub last_archived_wal: WalFileName,
+    /// The one that failed last.
+    pub last_failed_wal: WalFileName,
     /// Moments.
     pub times: ClusterTimes,
 }
@@ -206,6 +253,8 @@ impl ClusterEntry {
         row.extend(self.buffers.to_array());
         row.extend(self.wal.to_array());
         self.archiver.put(row);
+        self.last_archived_wal.put(row);
+        self.last_failed_wal.put(row);
         self.times.put(row);
     }
 
@@ -214,6 +263,8 @@ impl ClusterEntry {
             buffers: BuffersTaken::from_numbers(row)?,
             wal: WalTaken::from_numbers(row)?,
             archiver: Archiver::take(row)?,
+            last_archived_wal: WalFileName::take(row)?,
+            last_failed_wal: WalFileName::take(row)?,
             times: ClusterTimes::take(row)?,
         })
     }

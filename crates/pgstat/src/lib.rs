@@ -32,7 +32,8 @@ mod stats_file; // 4. the files
 
 mod participant; // 6. when a transaction's changes count
 mod reader; // 7. how a session asks
-mod report; // 5. what a session tells
+mod report;
+mod twophase; // those of prepared ones // 5. what a session tells
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -49,17 +50,20 @@ use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
 
 use counters::Counters;
-pub use entry::{Archiver, ClusterEntry, ClusterTimes, DatabaseEntry, DatabaseTimes, TableEntry, TableSums};
+pub use entry::{
+    Archiver, ClusterEntry, ClusterTimes, DatabaseEntry, DatabaseTimes, TableEntry, TableSums, WalFileName,
+};
 pub use message::{Maintenance, Message, SharedTarget};
 pub use participant::register;
 pub use reader::{bgwriter, clear_snapshot, cluster, database, table, tables, wal};
 pub use report::{
-    SessionEnd, at_subxact_end, at_xact_end, drop_database, drop_tables, report_analyze,
+    SessionEnd, at_subxact_end, at_xact_end, drop_database, drop_tables, report_analyze, report_archived,
     report_autovacuum_start, report_buffers, report_connect, report_disconnect, report_stat, report_vacuum,
     report_wal, reset, reset_shared, reset_table,
 };
 use stats_file::Place;
 pub use stats_file::reset_all;
+pub use twophase::count_prepared_end;
 
 struct Channel {
     send: UnixDatagram,

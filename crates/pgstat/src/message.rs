@@ -9,6 +9,8 @@ use activity::counters::{BuffersTaken, DatabaseTaken, WalTaken};
 use activity::table_stats::Drained;
 use common::Oid;
 
+use crate::entry::WalFileName;
+
 /// Longest message, so that it always arrives whole. C: `PGSTAT_MAX_MSG_SIZE`.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 8000;
 /// Numbers that a table takes in [`Message::Tables`].
@@ -82,6 +84,8 @@ pub enum Message {
     Buffers(BuffersTaken),
     /// C: `PgStat_MsgWal`.
     Wal(WalTaken),
+    /// The archiver handed a file to the archive, or failed to. C: `PgStat_MsgArchiver`.
+    Archived { name: WalFileName, failed: bool, time: i64 },
 }
 
 fn oid(number: i64) -> Option<Oid> {
@@ -219,6 +223,11 @@ impl Message {
                 row.extend(counts.to_array());
                 14
             }
+            Message::Archived { name, failed, time } => {
+                name.put(row);
+                row.extend([i64::from(*failed), *time]);
+                15
+            }
         }
     }
 
@@ -270,6 +279,11 @@ impl Message {
             12 => Message::Analyze(Maintenance::take(row)?),
             13 => Message::Buffers(BuffersTaken::from_numbers(row)?),
             14 => Message::Wal(WalTaken::from_numbers(row)?),
+            15 => Message::Archived {
+                name: WalFileName::take(row)?,
+                failed: row.next()? != 0,
+                time: row.next()?,
+            },
             _ => return None,
         })
     }
@@ -307,6 +321,7 @@ mod tests {
             Message::Analyze(work),
             Message::Buffers(BuffersTaken { alloc: 9, ..BuffersTaken::default() }),
             Message::Wal(WalTaken { bytes: 1 << 40, ..WalTaken::default() }),
+            Message::Archived { name: WalFileName::new("00000002.history"), failed: true, time: -7 },
         ] {
             let bytes = message.encode();
             assert!(bytes.len() <= MAX_MESSAGE_BYTES, "{} bytes", bytes.len());

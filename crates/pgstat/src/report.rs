@@ -8,6 +8,7 @@ use activity::counters::{self, BuffersTaken, DatabaseTaken, WalTaken};
 use activity::table_stats::{self, Drained};
 use common::Oid;
 
+use crate::entry::WalFileName;
 use crate::message::{DROPS_PER_MESSAGE, Maintenance, Message, SharedTarget, TABLES_PER_MESSAGE};
 use crate::{reader, send};
 
@@ -136,6 +137,11 @@ pub fn report_buffers() {
     if counts != BuffersTaken::default() {
         send(&Message::Buffers(counts));
     }
+}
+
+/// A file of WAL was handed to the archive, or that failed; told at once. C: `pgstat_send_archiver`.
+pub fn report_archived(name: &str, failed: bool) {
+    send(&Message::Archived { name: WalFileName::new(name), failed, time: activity::now() });
 }
 
 /// A VACUUM of a table is done. C: `pgstat_report_vacuum`.

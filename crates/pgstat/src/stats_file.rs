@@ -1,7 +1,7 @@
 //! The files: one for the cluster with a row for each database, one for the tables of each database.
 //!
 //! A file is a row of 64-bit numbers: a format number, the content, an end mark; a file that is cut, longer or of
-//! another format is no file. Strings do not occur. Files are written under another name and renamed, so a
+//! another format is no file. The names of WAL files are numbers too ([`crate::WalFileName`]). Files are written under another name and renamed, so a
 //! reader sees the old one or the new one whole.
 //!
 //! C counterpart: `pgstat_write_statsfiles`, `pgstat_read_statsfiles` and their `db` siblings.
@@ -17,7 +17,7 @@ use miscinit::globals::data_dir;
 use crate::entry::{ClusterEntry, DatabaseEntry, TableEntry};
 
 /// Changes whenever the layout does. C: `PGSTAT_FILE_FORMAT_ID`.
-const FORMAT: i64 = 0x7067_7374_6174_0001;
+const FORMAT: i64 = 0x7067_7374_6174_0002;
 const END: i64 = 0x0045_4e44;
 
 /// Which of the two copies. C: the parameter `permanent`.

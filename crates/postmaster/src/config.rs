@@ -135,5 +135,6 @@ pub(crate) fn limits() -> Limits {
         max_connections: number(guc::vars::MAX_CONNECTIONS.get()),
         autovacuum_max_workers: number(guc::vars::AUTOVACUUM_MAX_WORKERS.get()),
         max_wal_senders: number(guc::vars::MAX_WAL_SENDERS.get()),
+        max_prepared_xacts: number(guc::vars::MAX_PREPARED_TRANSACTIONS.get()),
     }
 }

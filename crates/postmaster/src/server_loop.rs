@@ -175,6 +175,7 @@ impl Postmaster {
             let request = match reason {
                 PmSignalReason::RecoveryStarted => Request::RecoveryStarted,
                 PmSignalReason::BeginHotStandby => Request::BeginHotStandby,
+                PmSignalReason::WakenArchiver => Request::WakenArchiver,
                 PmSignalReason::RotateLogfile => Request::RotateLogfile,
                 PmSignalReason::StartAutovacLauncher => Request::StartAutovacLauncher,
                 PmSignalReason::StartAutovacWorker => Request::StartAutovacWorker,

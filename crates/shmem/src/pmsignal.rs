@@ -19,6 +19,8 @@ pub enum PmSignalReason {
     RecoveryStarted,
     /// Startup: consistent, read-only sessions may come.
     BeginHotStandby,
+    /// Anybody who finished a WAL file: the archiver has something to do.
+    WakenArchiver,
     /// Anybody: rotate the log file.
     RotateLogfile,
     /// A backend near wraparound: start a launcher even with `autovacuum = off`.
@@ -35,9 +37,10 @@ pub enum PmSignalReason {
 
 impl PmSignalReason {
     /// Every reason, in the order in which the postmaster looks at them.
-    pub const ALL: [PmSignalReason; 8] = [
+    pub const ALL: [PmSignalReason; 9] = [
         PmSignalReason::RecoveryStarted,
         PmSignalReason::BeginHotStandby,
+        PmSignalReason::WakenArchiver,
         PmSignalReason::RotateLogfile,
         PmSignalReason::StartAutovacLauncher,
         PmSignalReason::StartAutovacWorker,

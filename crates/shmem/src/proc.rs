@@ -29,11 +29,13 @@ pub struct Limits {
     pub autovacuum_max_workers: u32,
     /// `max_wal_senders`.
     pub max_wal_senders: u32,
+    /// `max_prepared_transactions`: places that no process takes, see [`prepared_places`].
+    pub max_prepared_xacts: u32,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_connections: 100, autovacuum_max_workers: 3, max_wal_senders: 10 }
+        Limits { max_connections: 100, autovacuum_max_workers: 3, max_wal_senders: 10, max_prepared_xacts: 0 }
     }
 }
 
@@ -43,9 +45,9 @@ impl Limits {
         self.max_connections + self.autovacuum_max_workers + 1 + self.max_wal_senders
     }
 
-    /// All PGPROCs.
+    /// All PGPROCs: of sessions, then those of prepared transactions, then of auxiliary processes.
     pub fn max_procs(&self) -> u32 {
-        self.max_backends() + AUXILIARY.len() as u32
+        self.max_backends() + self.max_prepared_xacts + AUXILIARY.len() as u32
     }
 }
 
@@ -99,6 +101,9 @@ shm_struct! {
         pub delay_checkpoint: AtomicU32,
         /// `PROC_*` bits. C: `statusFlags`.
         pub status_flags: AtomicU32,
+        /// First half of the virtual transaction id where it is not that of the place: of a prepared transaction,
+        /// the session's that prepared it, or -1 after a restart. Else 0.
+        pub borrowed_backend_id: AtomicI32,
         /// Counts the owners so far: tells a reused place from the same process.
         pub generation: AtomicU64,
         /// Next in its free list (P2).
@@ -123,6 +128,7 @@ impl PgProc {
             xmin: AtomicU32::new(0),
             delay_checkpoint: AtomicU32::new(0),
             status_flags: AtomicU32::new(0),
+            borrowed_backend_id: AtomicI32::new(0),
             generation: AtomicU64::new(0),
             next_free: AtomicU32::new(next_free),
         }
@@ -138,12 +144,16 @@ impl PgProc {
 
     /// First half of its virtual transaction id, from 1. C: `backendId`.
     pub fn backend_id(&self) -> i32 {
-        self.pgprocno as i32 + 1
+        match self.borrowed_backend_id.load(Ordering::Relaxed) {
+            0 => self.pgprocno as i32 + 1,
+            borrowed => borrowed,
+        }
     }
 
     /// All that the previous owner left, except what others may hold on to (latch, generation).
-    fn clear(&self) {
+    pub fn clear(&self) {
         self.recovery_conflict_pending.store(false, Ordering::Relaxed);
+        self.borrowed_backend_id.store(0, Ordering::Relaxed);
         for word in [
             &self.wait_event_info,
             &self.database_id,
@@ -169,6 +179,8 @@ shm_struct! {
 
 static PROCS: ShmSlice<CachePadded<PgProc>> = ShmSlice::new("Proc Array");
 static FREE_LISTS: ShmVar<SpinLock<FreeLists>> = ShmVar::new("Proc Header");
+/// First place of a prepared transaction, and how many there are.
+static PREPARED: ShmVar<[u32; 2]> = ShmVar::new("Prepared Proc Places");
 
 /// Our place, -1 without one. C: `MyProc`.
 static MY_PROC_NUMBER: AtomicI32 = AtomicI32::new(-1);
@@ -180,6 +192,8 @@ fn quotas(limits: Limits) -> [u32; QUOTAS] {
 
 pub(crate) fn reserve(reservation: &mut Reservation, limits: Limits) {
     let sizes = quotas(limits);
+    let prepared = [limits.max_backends(), limits.max_prepared_xacts];
+    reservation.var(&PREPARED, move || prepared);
     reservation.var(&FREE_LISTS, move || {
         let (mut heads, mut first) = ([NONE; QUOTAS], 0);
         for (head, size) in heads.iter_mut().zip(sizes) {
@@ -215,6 +229,12 @@ fn quota_of(kind: BackendType) -> Option<usize> {
 #[inline]
 pub fn all_procs() -> &'static [CachePadded<PgProc>] {
     PROCS.try_get().unwrap_or(&[])
+}
+
+/// The places that stand for prepared transactions: no process, pid 0, but ids, locks and a database like one. Empty
+/// without a segment. C: `PreparedXactProcs`.
+pub fn prepared_places() -> std::ops::Range<u32> {
+    PREPARED.try_get().map_or(0..0, |[first, count]| *first..*first + *count)
 }
 
 /// Ours.

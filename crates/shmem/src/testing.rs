@@ -24,7 +24,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 
 /// Small quotas, so that tests can exhaust them.
 pub(crate) const LIMITS: Limits =
-    Limits { max_connections: 5, autovacuum_max_workers: 1, max_wal_senders: 1 };
+    Limits { max_connections: 5, autovacuum_max_workers: 1, max_wal_senders: 1, max_prepared_xacts: 0 };
 
 /// A segment with this crate's own pieces and what `more` adds.
 pub(crate) fn segment(more: impl FnOnce(&mut Reservation)) -> Segment {

@@ -78,6 +78,8 @@ pub enum Request {
     RecoveryStarted,
     /// The startup process reached consistency and read-only sessions may begin.
     BeginHotStandby,
+    /// A WAL file may be archived.
+    WakenArchiver,
     /// `pg_rotate_logfile()`.
     RotateLogfile,
     /// The file `logrotate` is there (`pg_ctl logrotate`).

@@ -52,7 +52,7 @@ scripts! {
     crash_stragglers_are_killed crash_stopped_for_debugger
     startup_failure startup_fork_failure startup_signaled_finishes_anyway
     dead_ends too_many_clients
-    death_of_archiver death_of_stats_collector death_of_logger exit_zero_is_replaced
+    archiver_is_woken death_of_archiver death_of_stats_collector death_of_logger exit_zero_is_replaced
     reload logrotate pid_file_lost timers launcher_asks_for_worker autovacuum_off walreceiver_comes_and_goes
     fork_failures
 }
@@ -255,6 +255,7 @@ fn request(word: &str) -> Result<Request, Box<dyn Error>> {
     Ok(match word {
         "recovery_started" => Request::RecoveryStarted,
         "begin_hot_standby" => Request::BeginHotStandby,
+        "waken_archiver" => Request::WakenArchiver,
         "rotate_logfile" => Request::RotateLogfile,
         "logrotate_file" => Request::LogrotateFile,
         "start_launcher" => Request::StartAutovacLauncher,

@@ -10,6 +10,8 @@ impl Machine {
         match request {
             Request::RecoveryStarted => self.recovery_started(),
             Request::BeginHotStandby => self.begin_hot_standby(),
+            // Without an archiver nothing is lost: the next one looks into the directory first.
+            Request::WakenArchiver => self.signal(ChildKind::Archiver, Signal::Usr1),
             Request::RotateLogfile => self.signal(ChildKind::Logger, Signal::Usr1),
             Request::LogrotateFile => {
                 // Without a logger the file stays, as a reminder that nothing came of it.

@@ -350,9 +350,10 @@ impl World {
 }
 
 /// Those with limits of their own are added where the scope is known.
-const REQUESTS: [Request; 6] = [
+const REQUESTS: [Request; 7] = [
     Request::RecoveryStarted,
     Request::BeginHotStandby,
+    Request::WakenArchiver,
     Request::LogrotateFile,
     Request::StartAutovacLauncher,
     Request::AdvanceStateMachine,

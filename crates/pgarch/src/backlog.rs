@@ -1,0 +1,82 @@
+//! Which file comes next: one look into the directory serves for all the files found in it.
+//!
+//! PostgreSQL 12 reads the directory again for each file, which with 100,000 of them takes hours; 15 remembers the
+//! first 64. Here a look costs a sort of all the names, and each file after that one `stat`, to see that it still waits.
+//! What comes later than the look waits for the next, which follows when the list is used up. Only a timeline's
+//! history must not wait: who writes one says so in shared memory, and the list is made anew (A5).
+//!
+//! C counterpart: `pgarch_readyXlog`, `ready_file_comparator`.
+
+use elog::Result;
+
+use crate::Archive;
+
+/// Shortest name of a file that is archived. C: `MIN_XFN_CHARS`.
+const MIN_NAME: usize = 16;
+/// Longest. C: `MAX_XFN_CHARS`.
+const MAX_NAME: usize = pgstat::WalFileName::BYTES;
+/// C: `VALID_XFN_CHARS`.
+const NAME_CHARS: &str = "0123456789ABCDEF.history.backup.partial";
+
+/// The files that were found waiting and have not been taken yet, the next one last.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog(Vec<String>);
+
+impl Backlog {
+    /// The next file, or `None` if no file waits.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn next(&mut self, archive: &mut impl Archive) -> Result<Option<String>> {
+        if archive.take_rescan_request() {
+            self.0.clear();
+        }
+        while let Some(file) = self.0.pop() {
+            // Somebody may have removed it, an administrator who archived by hand for one.
+            if archive.is_ready(&file)? {
+                return Ok(Some(file));
+            }
+        }
+        self.0 = archive.list_ready()?;
+        self.0.retain(|name| is_archivable(name));
+        self.0.sort_unstable_by(|a, b| rank(b).cmp(&rank(a)));
+        Ok(self.0.pop())
+    }
+}
+
+/// Histories of timelines before everything else: without one nothing of its timeline is found. The rest from old to
+/// new, as far as the names tell. C: `ready_file_comparator`.
+fn rank(name: &str) -> (bool, &str) {
+    (!wal::archive::is_history_name(name), name)
+}
+
+/// Whether it is the name of a segment, a partial segment, or a history file of a timeline or a backup; others are left
+/// alone.
+fn is_archivable(name: &str) -> bool {
+    (MIN_NAME..=MAX_NAME).contains(&name.len()) && name.chars().all(|c| NAME_CHARS.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in [
+            "000000010000000000000001",
+            "00000002.history",
+            "000000010000000000000001.00000028.backup",
+            "000000010000000000000001.partial",
+        ] {
+            assert!(is_archivable(name), "{name}");
+        }
+        for name in [
+            "junk",
+            "00000000000000000000000Z",
+            "0000002.history",
+            "000000010000000000000001.00000028.backup0",
+        ] {
+            assert!(!is_archivable(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Runs the golden scripts: each file under `testscripts/` is one course of events, and what the archiver did in it.
+//! Rewritten with `UPDATE_GOLDENFILES=1`.
+//!
+//! | command | meaning |
+//! |---|---|
+//! | `ready NAME...` | these files wait; `orphan NAME...`: only their `.ready` files are there |
+//! | `command TEXT`, `library TEXT` | the setting at the start (`cp %p /a/%f`, empty) |
+//! | `outcomes CODE...` | exit codes of the next commands (0 when used up); `killed_by_N`, `fail` cannot start |
+//! | `undeletable N` | the next N removals of a status file fail; `unrenamable N`: the next N renames |
+//! | `dead` | the postmaster has died already; `sigterm`: SIGTERM has come already |
+//! | `at MOMENT EVENT...` | what happens at the next `command` (while it runs), `sleep` or `wait` nothing is planned for |
+//! | `run` | an archiver's life, until it ends or waits for what is not planned |
+//! | `status` | the status files |
+//!
+//! Events: `SIGHUP`, `SIGTERM`, `SIGUSR1`, `SIGUSR2`, `death` (of the postmaster), `ready=NAME` (the server finishes a
+//! file, which comes with SIGUSR1), `by_hand=NAME` (without), `gone=NAME` (somebody removes its `.ready`),
+//! `command=TEXT`, `library=TEXT` (in the configuration file), `seconds=N` (pass, or the clock goes back),
+//! `nothing`. A wait at which nothing but time happens ends by its timeout.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+
+use common::SqlState;
+use elog::{PgError, Result, Severity, error};
+use goldenscript::{Command, Context, Runner};
+use miscinit::shell::Outcome;
+
+use crate::main_loop::main_loop;
+use crate::{Archive, Wakeup};
+
+macro_rules! scripts {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            goldenscript::run(&mut World::new(), folder().join(stringify!($name))).unwrap();
+        })*
+
+        #[test]
+        fn every_script_is_run() {
+            let mut listed = vec![$(stringify!($name)),*];
+            listed.sort_unstable();
+            let entries = std::fs::read_dir(folder()).unwrap();
+            let mut found: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            found.sort_unstable();
+            assert_eq!(found, listed);
+        }
+    };
+}
+
+scripts! {
+    success notification autowake order names_left_alone history_comes_first file_gone_meanwhile
+    three_failures failure_then_success command_killed exit_above_125 cannot_start rename_fails
+    orphan_removed orphan_stays
+    empty_command reload_mid_cycle reload_while_retrying library_changed
+    sigterm sigterm_then_sigusr2 sigterm_and_clock_back sigterm_mid_cycle
+    sigusr2 sigusr2_mid_cycle sigusr2_and_failures
+    postmaster_dies_waiting postmaster_dies_mid_cycle
+}
+
+fn folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testscripts")
+}
+
+/// An event: a word, or a word and its value.
+type Event = (String, Option<String>);
+
+/// The world of a script.
+#[derive(Default)]
+struct World {
+    command: Arc<str>,
+    library: Arc<str>,
+    /// What the configuration file says; counts after a reload.
+    file_command: Arc<str>,
+    file_library: Arc<str>,
+    /// Status files: true is done.
+    status: BTreeMap<String, bool>,
+    files: BTreeSet<String>,
+    outcomes: VecDeque<String>,
+    undeletable: u32,
+    unrenamable: u32,
+    planned: BTreeMap<&'static str, VecDeque<Vec<Event>>>,
+    seconds: i64,
+    sighup: bool,
+    wakened: bool,
+    sigterm: bool,
+    sigusr2: bool,
+    rescan: bool,
+    /// The latch: a signal came since the loop last began.
+    latch: bool,
+    dead: bool,
+    scans: u32,
+    out: RefCell<String>,
+}
+
+impl Runner for World {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, _: &Context) -> std::result::Result<String, Box<dyn Error>> {
+        let mut args = command.consume_args();
+        let mut words = Vec::new();
+        while let Some(word) = args.next_pos() {
+            words.push(word.to_owned());
+        }
+        let first = || words.first().cloned().unwrap_or_default();
+        match command.name.as_str() {
+            "ready" => words.iter().for_each(|name| self.finish(name)),
+            "orphan" => self.status.extend(words.into_iter().map(|name| (name, false))),
+            "command" => (self.command, self.file_command) = (first().into(), first().into()),
+            "library" => (self.library, self.file_library) = (first().into(), first().into()),
+            "outcomes" => self.outcomes.extend(words),
+            "undeletable" => self.undeletable = first().parse()?,
+            "unrenamable" => self.unrenamable = first().parse()?,
+            "dead" => self.dead = true,
+            "sigterm" => self.sigterm = true,
+            "status" => return Ok(self.show_status()),
+            "run" => return Ok(self.live()),
+            "at" => {
+                let moment = ["command", "sleep", "wait"].into_iter().find(|m| *m == first());
+                let mut events: Vec<Event> = words[1..].iter().map(|word| (word.clone(), None)).collect();
+                while let Some((name, value)) = args.next_key() {
+                    events.push((name.to_owned(), Some(value.to_owned())));
+                }
+                self.planned.entry(moment.ok_or("when?")?).or_default().push_back(events);
+            }
+            other => return Err(format!("unknown command {other}").into()),
+        }
+        Ok(String::new())
+    }
+}
+
+impl World {
+    fn new() -> World {
+        let command: Arc<str> = "cp %p /a/%f".into();
+        World { command: Arc::clone(&command), file_command: command, ..World::default() }
+    }
+
+    /// A new archiver's life, with its signals.
+    fn live(&mut self) -> String {
+        (self.sighup, self.wakened, self.latch, self.scans) = (false, false, false, 0);
+        let ended = main_loop(self);
+        let mut out = self.out.take();
+        match ended {
+            Ok(()) if out.ends_with("(nothing more is planned)\n") => {}
+            Ok(()) => out.push_str("exit 0\n"),
+            Err(error) => {
+                say(&mut out, &error.with_severity(Severity::Fatal));
+                out.push_str("exit 1\n");
+            }
+        }
+        writeln!(out, "directory read {} times", self.scans).unwrap();
+        (self.sigterm, self.sigusr2) = (false, false);
+        out
+    }
+
+    fn show_status(&self) -> String {
+        let lines = self.status.iter();
+        lines.map(|(name, done)| format!("{name}.{}\n", if *done { "done" } else { "ready" })).collect()
+    }
+
+    fn finish(&mut self, name: &str) {
+        self.status.insert(name.to_owned(), false);
+        self.files.insert(name.to_owned());
+    }
+
+    fn say(&self, line: impl std::fmt::Display) {
+        writeln!(self.out.borrow_mut(), "{line}").unwrap();
+    }
+
+    /// Lets happen what is planned for this moment; `None` if nothing is.
+    fn moment(&mut self, moment: &'static str) -> Option<()> {
+        let events = self.planned.get_mut(moment)?.pop_front()?;
+        for event in &events {
+            self.happen(event);
+        }
+        Some(())
+    }
+
+    fn happen(&mut self, (name, value): &Event) {
+        let value = value.clone().unwrap_or_default();
+        self.latch |= name.starts_with("SIG") || name == "ready";
+        match name.as_str() {
+            "SIGHUP" => self.sighup = true,
+            "SIGTERM" => self.sigterm = true,
+            "SIGUSR1" => self.wakened = true,
+            "SIGUSR2" => self.sigusr2 = true,
+            "death" => self.dead = true,
+            "command" => self.file_command = value.as_str().into(),
+            "library" => self.file_library = value.as_str().into(),
+            "seconds" => self.seconds += value.parse::<i64>().unwrap(),
+            "gone" => {
+                self.status.remove(&value);
+            }
+            "by_hand" => self.finish(&value),
+            "ready" => {
+                self.finish(&value);
+                self.wakened = true;
+                self.rescan |= wal::archive::is_history_name(&value);
+            }
+            "nothing" => return,
+            other => panic!("what is {other}?"),
+        }
+        self.say(match value.as_str() {
+            "" => format!("  ({name})"),
+            value => format!("  ({name} {value})"),
+        });
+    }
+}
+
+fn say(out: &mut String, report: &PgError) {
+    writeln!(out, "{}:  {}", report.severity.word(), report.message).unwrap();
+    if let Some(detail) = &report.detail {
+        writeln!(out, "DETAIL:  {detail}").unwrap();
+    }
+}
+
+impl Archive for World {
+    fn reset_latch(&mut self) {
+        self.latch = false;
+    }
+
+    fn ready_to_stop(&self) -> bool {
+        self.sigusr2
+    }
+
+    fn got_sigterm(&self) -> bool {
+        self.sigterm
+    }
+
+    fn take_sighup(&mut self) -> bool {
+        std::mem::take(&mut self.sighup)
+    }
+
+    fn take_wakened(&mut self) -> bool {
+        std::mem::take(&mut self.wakened)
+    }
+
+    fn postmaster_is_alive(&self) -> bool {
+        !self.dead
+    }
+
+    fn now(&self) -> i64 {
+        1_000_000 + self.seconds
+    }
+
+    fn reload(&mut self) {
+        self.say("read the configuration");
+        (self.command, self.library) = (Arc::clone(&self.file_command), Arc::clone(&self.file_library));
+    }
+
+    fn command(&self) -> Arc<str> {
+        Arc::clone(&self.command)
+    }
+
+    fn library(&self) -> Arc<str> {
+        Arc::clone(&self.library)
+    }
+
+    fn list_ready(&mut self) -> Result<Vec<String>> {
+        self.scans += 1;
+        // Not in order: that is the archiver's business.
+        Ok(self.status.iter().rev().filter(|(_, done)| !**done).map(|(name, _)| name.clone()).collect())
+    }
+
+    fn take_rescan_request(&mut self) -> bool {
+        std::mem::take(&mut self.rescan)
+    }
+
+    fn is_ready(&self, file: &str) -> Result<bool> {
+        Ok(self.status.get(file) == Some(&false))
+    }
+
+    fn is_missing(&self, file: &str) -> bool {
+        !self.files.contains(file)
+    }
+
+    fn unlink_ready(&mut self, file: &str) -> io::Result<()> {
+        if self.undeletable > 0 {
+            self.undeletable -= 1;
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.status.remove(file);
+        Ok(())
+    }
+
+    fn rename_to_done(&mut self, file: &str) -> Result<()> {
+        if self.unrenamable > 0 {
+            self.unrenamable -= 1;
+            return Err(error!(
+                SqlState::IO_ERROR,
+                "could not rename file \"{file}.ready\" to \"{file}.done\""
+            ));
+        }
+        self.status.insert(file.to_owned(), true);
+        Ok(())
+    }
+
+    fn run(&mut self, command: &str) -> io::Result<Outcome> {
+        self.say(format!("$ {command}"));
+        self.moment("command");
+        let outcome = self.outcomes.pop_front().unwrap_or("0".into());
+        match outcome.strip_prefix("killed_by_") {
+            Some(signal) => Ok(Outcome::Signaled(signal.parse().unwrap())),
+            None if outcome == "fail" => Err(io::Error::from_raw_os_error(12)),
+            None => Ok(Outcome::Exited(outcome.parse().unwrap())),
+        }
+    }
+
+    fn tell_collector(&mut self, file: &str, failed: bool) {
+        self.say(format!("collector: {} {file}", if failed { "failed" } else { "archived" }));
+    }
+
+    fn set_title(&mut self, activity: &str) {
+        self.say(format!("title: {activity}"));
+    }
+
+    fn log(&mut self, report: PgError) {
+        if report.severity >= Severity::Log {
+            say(&mut self.out.borrow_mut(), &report);
+        }
+    }
+
+    fn sleep_one_second(&mut self) {
+        self.say("sleep 1 s");
+        self.seconds += 1;
+        self.moment("sleep");
+    }
+
+    fn wait(&mut self, seconds: i64) -> Wakeup {
+        if !self.latch && !self.dead {
+            self.say(format!("wait {seconds} s"));
+            if self.moment("wait").is_none() {
+                self.say("(nothing more is planned)");
+                return Wakeup::PostmasterDeath;
+            }
+        }
+        if self.dead {
+            Wakeup::PostmasterDeath
+        } else if self.latch {
+            Wakeup::Latch
+        } else {
+            self.seconds += seconds;
+            Wakeup::Timeout
+        }
+    }
+}
