@@ -19,14 +19,13 @@ use common::pg_control::{CheckPoint, DbState};
 use common::{Lsn, SqlState};
 use elog::{Result, ereport, error};
 use miscinit::interrupt::{self, Pending};
-use miscinit::ps_status;
 use shmem::latch;
 use shmem::wait_event::WaitEvent;
 use transam::procarray::{DELAY_CHECKPOINT_COMPLETE, DELAY_CHECKPOINT_START, vxids_delaying};
 
 use crate::pace::Pace;
-use crate::report::{self, Statistics};
-use crate::{CheckpointFlags, checkpointer};
+use crate::report::{self, Kind, Statistics};
+use crate::{CheckpointFlags, archive_timeout, checkpointer};
 
 /// Writes between two looks at the queue of fsync requests when there is no time for pauses (K6).
 /// C: `WRITES_PER_ABSORB`.
@@ -60,7 +59,7 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
     if wal::in_recovery() && !end_of_recovery {
         return Err(error!(SqlState::INTERNAL_ERROR, "can't create a checkpoint during recovery"));
     }
-    let mut statistics = Statistics::begin();
+    let mut statistics = Statistics::begin(Kind::Checkpoint);
     storage::sync::pre_checkpoint();
     let control = wal::control_file::read()?;
     if shutdown {
@@ -77,9 +76,11 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
         return Ok(());
     };
     (checkpoint.redo, checkpoint.full_page_writes) = (fixed.redo, fixed.full_page_writes);
-    (checkpoint.this_timeline, checkpoint.prev_timeline) = (fixed.timeline, fixed.previous_timeline);
-    report::log_start(flags);
-    show_in_title(flags);
+    checkpoint.this_timeline = fixed.timeline;
+    // Only the first record of a timeline tells which one was left.
+    checkpoint.prev_timeline = if end_of_recovery { fixed.previous_timeline } else { fixed.timeline };
+    report::log_start(flags, Kind::Checkpoint);
+    report::show_in_title(flags, Kind::Checkpoint);
     // Some time after the redo point: what happens in between is in WAL.
     transam::StartupState::now(shutdown).store(&mut checkpoint);
     wait_for(DELAY_CHECKPOINT_START);
@@ -98,7 +99,7 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
     storage::sync::post_checkpoint();
     clean_up(&checkpoint, control.checkpoint_copy.redo, record.end, shutdown, &mut statistics)?;
     statistics.finish();
-    ps_status::set_activity("");
+    report::clear_title();
     Ok(())
 }
 
@@ -135,17 +136,11 @@ fn wait_for(kind: u32) {
     }
 }
 
-/// C: `update_checkpoint_display`.
-fn show_in_title(flags: CheckpointFlags) {
-    if flags.contains(CheckpointFlags::END_OF_RECOVERY) {
-        ps_status::set_activity("performing end-of-recovery checkpoint");
-    } else if flags.contains(CheckpointFlags::SHUTDOWN) {
-        ps_status::set_activity("performing shutdown checkpoint");
-    }
-}
-
-/// Step 3. C: `CheckPointGuts`.
-fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistics) -> Result<()> {
+/// Step 3, and the middle of a restartpoint. C: `CheckPointGuts`.
+///
+/// # Errors
+/// Those of writing and syncing.
+pub(crate) fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistics) -> Result<()> {
     let parts = GUTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     for part in parts {
         part()?;
@@ -166,7 +161,8 @@ fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistics) -> Resul
     statistics.files_synced = u64::from(synced.files);
     statistics.longest_sync = synced.longest;
     statistics.sum_of_syncs = synced.total;
-    Ok(())
+    // As late as possible: many a prepared transaction has ended by now.
+    transam::twophase::checkpoint(redo)
 }
 
 /// Makes the pauses of a spread checkpoint. C: `CheckpointWriteDelay`.
@@ -205,6 +201,7 @@ impl Pacer {
             }
             storage::sync::absorb();
             UNTIL_ABSORB.set(WRITES_PER_ABSORB);
+            archive_timeout::check();
             pgstat::report_buffers();
             // A request or an order to leave sets the latch: both are looked at before the next write. The main
             // loop looks again afterwards, so that resetting it here loses nothing.

@@ -90,6 +90,7 @@ pub fn reserve(reservation: &mut Reservation, proc_count: usize) {
     reservation.var(&CHECKPOINTER_PID, || AtomicI32::new(0));
     reservation.var(&REQUESTS, || SpinLock::new(Requests { flags: 0, started: 0, done: 0, failed: 0 }));
     reservation.slice(&WAITING, proc_count, |_| AtomicU32::new(0));
+    crate::restartpoint::reserve(reservation);
 }
 
 /// The checkpointer is there: requests go to it.
@@ -192,7 +193,7 @@ const SIGNAL_RETRY_DELAY: Duration = Duration::from_millis(100);
 pub fn request_checkpoint(flags: CheckpointFlags) -> Result<()> {
     if !globals::under_postmaster() {
         // A process on its own makes it itself; nobody is there whom a slow one would spare.
-        return crate::checkpoint::create(flags | CheckpointFlags::IMMEDIATE);
+        return crate::perform(flags | CheckpointFlags::IMMEDIATE).map(drop);
     }
     let wait = flags.contains(CheckpointFlags::WAIT);
     let before = {

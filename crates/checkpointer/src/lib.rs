@@ -7,8 +7,9 @@
 //!             machine cannot take it away before the sessions. SIGQUIT = exit 2 at once. Death of the
 //!             postmaster = exit 1 at once.
 //! If it dies: a crash, unless it is the exit 0 that the postmaster asked for.
-//! Differs from PG 15: no restartpoints: during recovery only the end-of-recovery checkpoint is made. A request to
-//!             a checkpointer whose postmaster is dead fails at once.
+//! Differs from PG 15: a request to a checkpointer whose postmaster is dead fails at once.
+//!
+//! During recovery it makes restartpoints instead of checkpoints. Between the two it also looks after `archive_timeout`.
 //!
 //! Invariants:
 //! - K1  pg_control names a checkpoint only when its record is on disk, and everything that was dirty at its redo
@@ -26,15 +27,16 @@
 
 mod checkpointer; // 1. how the others ask for one (the file has C's name: LOCATION shows it)
 
+mod archive_timeout; // 6. segments that are finished because time has passed
 mod checkpoint; // 2. what a checkpoint does
 mod pace; // 3. how fast
 mod report; // 4. what the log says of it
+pub mod restartpoint; // 5. what it does instead during recovery
 
 use std::time::{Duration, Instant};
 
 use activity::counters;
 use auxprocess::Turn;
-use common::pg_control::DbState;
 use elog::{PgError, Result, Severity, SourceLocation, ereport};
 use miscinit::child::ChildStart;
 use miscinit::exit;
@@ -48,6 +50,9 @@ pub use checkpointer::{
 
 /// After a failed checkpoint, before the next attempt.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// When no restartpoint could be made, because no checkpoint has been replayed: the next attempt. C: the 15 in
+/// `CheckpointerMain`.
+const RESTARTPOINT_RETRY: Duration = Duration::from_secs(15);
 
 /// Entry point. C: `CheckpointerMain`.
 pub fn checkpointer_main(start: ChildStart) -> ! {
@@ -55,11 +60,28 @@ pub fn checkpointer_main(start: ChildStart) -> ! {
     storage::init_process();
     checkpointer::announce();
     exit::on_shmem_exit(|_| checkpointer::withdraw());
-    let mut last_checkpoint = Instant::now();
-    auxprocess::main_loop(move || turn(&mut last_checkpoint))
+    archive_timeout::begin();
+    let mut schedule = Schedule { counts_from: Instant::now(), retry: false };
+    auxprocess::main_loop(move || turn(&mut schedule))
 }
 
-fn turn(last_checkpoint: &mut Instant) -> Result<Turn> {
+/// When the next checkpoint is due by time. C: `last_checkpoint_time`.
+struct Schedule {
+    /// When the last one began.
+    counts_from: Instant,
+    /// It could not be made: it is tried again soon.
+    retry: bool,
+}
+
+impl Schedule {
+    /// How long until then.
+    fn left(&self, timeout: Duration) -> Duration {
+        let wait = if self.retry { RESTARTPOINT_RETRY } else { timeout };
+        wait.saturating_sub(self.counts_from.elapsed())
+    }
+}
+
+fn turn(schedule: &mut Schedule) -> Result<Turn> {
     storage::sync::absorb();
     if !wal::in_recovery() {
         // A reload may have changed it.
@@ -71,34 +93,49 @@ fn turn(last_checkpoint: &mut Instant) -> Result<Turn> {
     }
     let timeout = Duration::from_secs(guc::vars::CHECKPOINT_TIMEOUT.get() as u64);
     let requested = checkpointer::take();
-    let elapsed = last_checkpoint.elapsed();
-    let timed_out = elapsed >= timeout;
+    let timed_out = schedule.left(timeout).is_zero();
     count(requested.is_some(), timed_out);
     if let Some(work) = requested.or_else(|| timed_out.then(checkpointer::Work::timed)) {
         let flags = if timed_out { work.flags | CheckpointFlags::TIME } else { work.flags };
-        let began = Instant::now();
-        let outcome = perform(flags, elapsed);
-        // Files of dropped relations must not stay open for ever in a process that never ends.
-        storage::smgr::close_all();
-        if let Err(error) = outcome.map_err(abort_if_panic) {
+        return checkpoint_now(work, flags, schedule);
+    }
+    archive_timeout::check();
+    count_backend_syncs();
+    report_statistics();
+    let left = schedule.left(timeout).min(archive_timeout::left().unwrap_or(Duration::MAX));
+    if left.is_zero() {
+        return Ok(Turn::Again);
+    }
+    Ok(Turn::Sleep(Some(left), WaitEvent::CHECKPOINTER_MAIN))
+}
+
+fn checkpoint_now(work: checkpointer::Work, flags: CheckpointFlags, schedule: &mut Schedule) -> Result<Turn> {
+    let began = Instant::now();
+    if !wal::in_recovery() && flags.contains(CheckpointFlags::CAUSE_XLOG) {
+        warn_if_too_frequent(schedule.counts_from.elapsed());
+    }
+    let outcome = perform(flags);
+    // Files of dropped relations must not stay open for ever in a process that never ends.
+    storage::smgr::close_all();
+    match outcome.map_err(abort_if_panic) {
+        Ok(performed) => {
+            checkpointer::finish(work, true);
+            // One that failed is tried again soon, if it is due by time.
+            *schedule = Schedule { counts_from: began, retry: !performed };
+            archive_timeout::check();
+            report_statistics();
+            Ok(Turn::Again)
+        }
+        Err(error) => {
             // Whoever asked is told to look into the log: the reason is there first.
             error.report();
             checkpointer::finish(work, false);
             if error.severity >= Severity::Fatal {
                 exit::proc_exit(1);
             }
-            return Ok(Turn::Sleep(Some(REST_AFTER_ERROR), WaitEvent::PG_SLEEP));
+            Ok(Turn::Sleep(Some(REST_AFTER_ERROR), WaitEvent::PG_SLEEP))
         }
-        checkpointer::finish(work, true);
-        // One that failed is tried again soon, if it is due by time.
-        *last_checkpoint = began;
-        report_statistics();
-        return Ok(Turn::Again);
     }
-    count_backend_syncs();
-    report_statistics();
-    let left = timeout.saturating_sub(last_checkpoint.elapsed());
-    Ok(Turn::Sleep(Some(left), WaitEvent::CHECKPOINTER_MAIN))
 }
 
 /// A failed fsync, for one: what is on disk is unknown, and the next try would not tell.
@@ -109,18 +146,13 @@ fn abort_if_panic(error: PgError) -> PgError {
     error
 }
 
-/// A checkpoint, if there can be one now.
-fn perform(flags: CheckpointFlags, since_last: Duration) -> Result<()> {
-    let end_of_recovery = flags.contains(CheckpointFlags::END_OF_RECOVERY);
-    if wal::in_recovery() && !end_of_recovery {
-        // What a standby calls a restartpoint. After a crash there is none: recovery either ends or begins again.
-        ereport!(Debug2, "skipping restartpoint, recovery has not ended");
-        return Ok(());
+/// A checkpoint, or during recovery a restartpoint: false if there was none to make. The checkpoint at the end of recovery is a
+/// real one, though recovery still goes on.
+fn perform(flags: CheckpointFlags) -> Result<bool> {
+    if wal::in_recovery() && !flags.contains(CheckpointFlags::END_OF_RECOVERY) {
+        return restartpoint::create(flags);
     }
-    if flags.contains(CheckpointFlags::CAUSE_XLOG) && !end_of_recovery {
-        warn_if_too_frequent(since_last);
-    }
-    checkpoint::create(flags)
+    checkpoint::create(flags).map(|()| true)
 }
 
 fn warn_if_too_frequent(since_last: Duration) {
@@ -155,15 +187,16 @@ fn report_statistics() {
 /// The last thing that is written before the cluster stops. C: `ShutdownXLOG`.
 fn shut_down() -> Result<()> {
     ereport!(Log, "shutting down");
+    let flags = CheckpointFlags::SHUTDOWN | CheckpointFlags::IMMEDIATE;
     if wal::in_recovery() {
-        // Recovery was interrupted: it begins again at the same checkpoint. C: `CreateRestartPoint`, skipped.
-        return wal::control_file::update(|control| {
-            if control.state == DbState::InCrashRecovery {
-                control.state = DbState::ShutDownInRecovery;
-            }
-        });
+        return restartpoint::create(flags).map(drop);
     }
-    checkpoint::create(CheckpointFlags::SHUTDOWN | CheckpointFlags::IMMEDIATE)?;
+    if wal::archive::is_active() {
+        // All that was done shall reach the archive: the archiver's last cycle follows when this process has ended. The
+        // checkpoint's own record begins the next segment, which waits for the next life.
+        wal::records::request_switch(false);
+    }
+    checkpoint::create(flags)?;
     transam::shutdown()?;
     report_statistics();
     Ok(())

@@ -1,19 +1,36 @@
-//! The two log lines around a checkpoint, with what it did.
+//! The two log lines around a checkpoint or restartpoint, with what it did, and the process's title meanwhile.
 //!
-//! C counterpart: `LogCheckpointStart`, `LogCheckpointEnd`, `CheckpointStatsData`.
+//! C counterpart: `LogCheckpointStart`, `LogCheckpointEnd`, `CheckpointStatsData`, `update_checkpoint_display`.
 
 use std::time::{Duration, Instant};
 
 use activity::counters;
 use elog::ereport;
-
+use miscinit::ps_status;
 use wal::recycle::SegmentCounts;
 
 use crate::CheckpointFlags;
 
+/// Which of the two it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Checkpoint,
+    Restartpoint,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Checkpoint => "checkpoint",
+            Kind::Restartpoint => "restartpoint",
+        }
+    }
+}
+
 /// What a checkpoint did. C: `CheckpointStats`.
 #[derive(Debug)]
 pub(crate) struct Statistics {
+    kind: Kind,
     began: Instant,
     pub(crate) buffers_written: u64,
     pub(crate) segments: SegmentCounts,
@@ -25,15 +42,33 @@ pub(crate) struct Statistics {
 }
 
 /// Says why it begins. C: `LogCheckpointStart`.
-pub(crate) fn log_start(flags: CheckpointFlags) {
+pub(crate) fn log_start(flags: CheckpointFlags, kind: Kind) {
     if guc::vars::LOG_CHECKPOINTS.get() {
-        ereport!(Log, "checkpoint starting:{}", flags.words());
+        ereport!(Log, "{} starting:{}", kind.word(), flags.words());
     }
 }
 
+/// Those that hold up others show in the process's title. C: `update_checkpoint_display`.
+pub(crate) fn show_in_title(flags: CheckpointFlags, kind: Kind) {
+    let why = if flags.contains(CheckpointFlags::END_OF_RECOVERY) {
+        "end-of-recovery "
+    } else if flags.contains(CheckpointFlags::SHUTDOWN) {
+        "shutdown "
+    } else {
+        return;
+    };
+    ps_status::set_activity(&format!("performing {why}{}", kind.word()));
+}
+
+/// It is over.
+pub(crate) fn clear_title() {
+    ps_status::set_activity("");
+}
+
 impl Statistics {
-    pub(crate) fn begin() -> Statistics {
+    pub(crate) fn begin(kind: Kind) -> Statistics {
         Statistics {
+            kind,
             began: Instant::now(),
             buffers_written: 0,
             segments: SegmentCounts::default(),
@@ -72,9 +107,10 @@ impl Statistics {
         };
         let secs = |time: Duration| format!("{}.{:03} s", time.as_secs(), time.subsec_millis());
         format!(
-            "checkpoint complete: wrote {} buffers ({:.1}%); {} WAL file(s) added, {} removed, {} recycled; \
+            "{} complete: wrote {} buffers ({:.1}%); {} WAL file(s) added, {} removed, {} recycled; \
              write={}, sync={}, total={}; sync files={}, longest={}, average={}; \
              distance={} kB, estimate={} kB",
+            self.kind.word(),
             self.buffers_written,
             100.0 * self.buffers_written as f64 / f64::from(pool),
             self.segments.added,
@@ -107,7 +143,7 @@ mod tests {
             files_synced: 3,
             longest_sync: millis(9),
             sum_of_syncs: millis(12),
-            ..Statistics::begin()
+            ..Statistics::begin(Kind::Checkpoint)
         };
         let distance = (16385.5 * 1024.0, 16384.0 * 1024.0);
         assert_eq!(

@@ -90,6 +90,14 @@ pub fn begin(unless_idle_since: Option<Lsn>) -> Option<RedoPoint> {
     Some(point)
 }
 
+/// A restartpoint begins: from here on so much WAL is counted as replayed since the last one as lies behind its redo pointer.
+/// C: the assignments to `RedoRecPtr` in `CreateRestartPoint`.
+pub fn set_restart_redo(redo: Lsn) {
+    let _all = AllSlots::take();
+    shared().redo.store(redo.0, Ordering::Release);
+    LOCAL.with(|local| local.redo.set(redo.0));
+}
+
 /// Where a checkpoint's record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {

@@ -36,8 +36,12 @@ pub mod segment; // 6. files
 pub mod checkpoint;
 pub mod offline;
 pub mod records; // 7. the log's own records
+pub mod recovery;
 pub mod recovery_point;
+pub mod restore; // 9. files from the archive
 pub mod startup; // 8. starting up
+pub mod timeline; // 10. the branches of WAL's history
+pub mod timeline_switch;
 
 mod decode;
 mod reader; // 9. reading back
@@ -50,7 +54,10 @@ pub use insert::{
     xact_last_rec_end,
 };
 pub use layout::{Geometry, SegNo};
-pub use reader::{BrokenRecord, ReadError, ReadErrorKind, Reader};
+pub use reader::{
+    BrokenRecord, PageCheck, PageRequest, PageSource, ReadError, ReadErrorKind, Reader, SegmentFiles,
+    open_segment, read_segment,
+};
 pub use record::{
     BlockTag, CHECK_CONSISTENCY, INFO_MASK, MAX_BLOCK_ID, Record, RegFlags, SPECIAL_REL_UPDATE,
 };

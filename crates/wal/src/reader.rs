@@ -12,31 +12,32 @@
 //! # }
 //! ```
 //!
-//! The end of WAL shows as an error: the first record that is not one. Segments are read in large pieces; a record
-//! that lies on one page is decoded in place, others are put together in a buffer that is used again, so reading
-//! allocates nothing per record.
+//! The end of WAL shows as an error: the first record that is not one. Where the bytes come from is the business of a
+//! [`PageSource`] (`source.rs`): segments in a directory, or what archive recovery puts in its place. They are read in
+//! large pieces; a record that lies on one page is decoded in place, others are put together in a buffer that is used
+//! again, so reading allocates nothing per record.
 //!
-//! C counterpart: xlogreader.c; `WALRead`.
+//! C counterpart: xlogreader.c.
+
+mod source;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::{Lsn, TimeLineId};
-use elog::errno_text;
-use file::{File, OpenFlags};
-use shmem::wait_event::WaitEvent;
 
 use crate::decode::{self, DecodedRecord};
 use crate::insert::XLOG_SWITCH;
 use crate::layout::{
-    Geometry, LONG_HEADER, PAGE_MAGIC, PageHeader, RECORD_CRC_OFFSET, RECORD_HEADER, RECORD_MAX,
-    RecordHeader, SHORT_HEADER, SegNo, XLOG_BLCKSZ, maxalign, page_flags, page_start,
+    Geometry, LONG_HEADER, PageHeader, RECORD_CRC_OFFSET, RECORD_HEADER, RECORD_MAX, RecordHeader,
+    SHORT_HEADER, SegNo, XLOG_BLCKSZ, maxalign, page_flags, page_start,
 };
 use crate::record::INFO_MASK;
 use crate::rmgr::{self, RmgrId};
-use crate::segment;
 
-/// Bytes read from a segment at once.
+pub use source::{PageCheck, PageRequest, PageSource, SegmentFiles, open_segment, read_segment};
+
+/// Bytes read at once.
 const CHUNK: usize = 256 * 1024;
 
 /// Why there is no record.
@@ -50,6 +51,10 @@ pub enum ReadErrorKind {
     CannotOpen,
     /// The segment cannot be read.
     Io,
+    /// The source has no more, and has said why, if there was anything to say. C: `XLREAD_FAIL` without a message.
+    End,
+    /// Reading must not go on: [`PageSource::take_error`] has the reason.
+    Fatal,
 }
 
 /// Why there is no record, in PostgreSQL's words.
@@ -91,22 +96,35 @@ struct Located {
 /// The part of WAL in memory.
 struct Chunk {
     start: Lsn,
+    /// Always [`CHUNK`] bytes; valid are the first `valid`, and what follows them on the same page is zero.
     bytes: Vec<u8>,
+    valid: usize,
     /// Pages up to here have valid headers.
     checked_upto: Lsn,
 }
 
 impl Chunk {
+    fn new() -> Chunk {
+        Chunk { start: Lsn::INVALID, bytes: vec![0; CHUNK], valid: 0, checked_upto: Lsn::INVALID }
+    }
+
     fn forget(&mut self) {
-        self.bytes.clear();
+        self.valid = 0;
     }
 
     fn has(&self, lsn: Lsn, len: usize) -> bool {
-        lsn >= self.start && lsn.0 + len as u64 <= self.start.0 + self.bytes.len() as u64
+        lsn >= self.start && lsn.0 + len as u64 <= self.start.0 + self.valid as u64
     }
 
     fn at(&self, lsn: Lsn) -> usize {
         (lsn.0 - self.start.0) as usize
+    }
+
+    /// It begins there now, and so much is valid.
+    fn filled(&mut self, start: Lsn, valid: usize) {
+        (self.start, self.valid, self.checked_upto) = (start, valid, start);
+        let end_of_page = valid.next_multiple_of(XLOG_BLCKSZ).min(self.bytes.len());
+        self.bytes[valid..end_of_page].fill(0);
     }
 }
 
@@ -119,20 +137,19 @@ pub struct BrokenRecord {
     pub missing: Lsn,
 }
 
-/// Reads records from segments on disk, one after the other. C: `XLogReaderState`.
-pub struct Reader {
-    dir: PathBuf,
+/// Reads records, one after the other. C: `XLogReaderState`.
+pub struct Reader<S = SegmentFiles> {
+    source: S,
     geometry: Geometry,
-    timeline: TimeLineId,
-    system_identifier: Option<u64>,
+    check: PageCheck,
+    /// The segment that was asked for last: its first page is right.
+    segment: Option<SegNo>,
     limit: Option<Lsn>,
-    file: Option<(SegNo, File)>,
     chunk: Chunk,
     assembled: Vec<u8>,
     next: Lsn,
     /// Start of the record read last; `None` after [`Reader::begin_read`].
     previous: Option<Lsn>,
-    latest_page: (Lsn, TimeLineId),
     broken: Option<BrokenRecord>,
     overwritten: Option<Lsn>,
 }
@@ -140,26 +157,61 @@ pub struct Reader {
 impl Reader {
     /// Reads segments of one timeline in a directory.
     pub fn new(dir: impl Into<PathBuf>, segment_size: u32, timeline: TimeLineId) -> Reader {
+        Reader::with_source(SegmentFiles::new(dir, segment_size, timeline), segment_size)
+    }
+
+    /// Reads from another timeline from now on.
+    pub fn set_timeline(&mut self, timeline: TimeLineId) {
+        if self.source.set_timeline(timeline) {
+            self.forget();
+        }
+    }
+}
+
+impl<S: PageSource> Reader<S> {
+    /// Reads what this source gives out. C: `XLogReaderAllocate`.
+    pub fn with_source(source: S, segment_size: u32) -> Reader<S> {
+        let geometry = Geometry::new(segment_size);
         Reader {
-            dir: dir.into(),
-            geometry: Geometry::new(segment_size),
-            timeline,
-            system_identifier: None,
+            source,
+            geometry,
+            check: PageCheck::new(geometry),
+            segment: None,
             limit: None,
-            file: None,
-            chunk: Chunk { start: Lsn::INVALID, bytes: Vec::new(), checked_upto: Lsn::INVALID },
+            chunk: Chunk::new(),
             assembled: Vec::new(),
             next: Lsn::INVALID,
             previous: None,
-            latest_page: (Lsn::INVALID, TimeLineId(0)),
             broken: None,
             overwritten: None,
         }
     }
 
+    /// Where the pages come from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Where the pages come from, to be told something.
+    pub fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
+    /// Start and timeline of the page checked last. C: `latestPagePtr`, `latestPageTLI`.
+    pub fn latest_page(&self) -> (Lsn, TimeLineId) {
+        self.check.latest_page()
+    }
+
     /// Refuses segments of other clusters from now on.
     pub fn set_system_identifier(&mut self, identifier: u64) {
-        self.system_identifier = Some(identifier);
+        self.check.set_system_identifier(identifier);
+    }
+
+    /// Everything is asked for again. C: `XLogReaderInvalReadState`.
+    fn forget(&mut self) {
+        self.chunk.forget();
+        self.segment = None;
+        self.source.invalidate();
     }
 
     /// Reads no record that starts at or after this position: [`Reader::next`] then returns `Ok(None)`.
@@ -167,20 +219,11 @@ impl Reader {
         self.limit = limit;
     }
 
-    /// Reads from another timeline from now on.
-    pub fn set_timeline(&mut self, timeline: TimeLineId) {
-        if timeline != self.timeline {
-            self.timeline = timeline;
-            self.file = None;
-            self.chunk.forget();
-        }
-    }
-
     /// Goes to a record's start; its link to the one before it will not be checked. C: `XLogBeginRead`.
     pub fn begin_read(&mut self, lsn: Lsn) {
         self.next = lsn;
         self.previous = None;
-        self.latest_page = (Lsn::INVALID, TimeLineId(0));
+        self.check.restart();
         self.chunk.forget();
         self.broken = None;
     }
@@ -221,7 +264,7 @@ impl Reader {
         let located = match self.locate() {
             Ok(located) => located,
             Err(error) => {
-                self.chunk.forget();
+                self.forget();
                 return Err(error);
             }
         };
@@ -245,7 +288,7 @@ impl Reader {
         let mut page = page_start(lsn);
         self.begin_read(page);
         let first = loop {
-            let header = self.page_header(page)?;
+            let header = self.page_header(page, LONG_HEADER, lsn)?;
             let size = header.size() as u64;
             if header.info & page_flags::FIRST_IS_CONTRECORD == 0 {
                 break Lsn(page.0 + size);
@@ -272,7 +315,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::next`].
     pub fn page_bytes(&mut self, page: Lsn, len: usize) -> Result<Vec<u8>, ReadError> {
-        self.page_header(page)?;
+        self.page_header(page, len, page)?;
         let at = self.chunk.at(page);
         Ok(self.chunk.bytes[at..at + len].to_vec())
     }
@@ -288,9 +331,10 @@ impl Reader {
         let mut start = self.next;
         loop {
             let page = page_start(start);
-            let page_header = self.page_header(page)?;
-            let header_size = page_header.size() as u64;
             let offset = start.0 - page.0;
+            let first = if offset == 0 { self.geometry.header_size(page) } else { offset as usize };
+            let page_header = self.page_header(page, (first + RECORD_HEADER).min(XLOG_BLCKSZ), start)?;
+            let header_size = page_header.size() as u64;
             if offset == 0 {
                 start = start + header_size;
             } else if offset < header_size || !offset.is_multiple_of(8) {
@@ -306,11 +350,14 @@ impl Reader {
                 let header = RecordHeader::decode(&self.chunk.bytes[at..]);
                 self.check_header(&header, start)?;
                 if total as usize <= room {
+                    self.page_header(page, XLOG_BLCKSZ - room + total as usize, start)?;
+                    let at = self.chunk.at(start);
                     return self.finish_in_place(start, header, at);
                 }
             } else if (total as usize) < RECORD_HEADER {
                 return self.error(start, wrong_length(start, total));
             }
+            self.page_header(page, XLOG_BLCKSZ, start)?;
             match self.assemble(start, total, room) {
                 Ok(Assembly::Done(located)) => return Ok(located),
                 Ok(Assembly::Overwritten(page)) => {
@@ -356,7 +403,8 @@ impl Reader {
         let total_len = total as usize;
         let rest_of_page = loop {
             page = page + XLOG_BLCKSZ as u64;
-            let page_header = self.page_header(page).map_err(|error| (page, error))?;
+            let need = (total_len - assembled.len() + SHORT_HEADER).min(XLOG_BLCKSZ);
+            let page_header = self.page_header(page, need, start).map_err(|error| (page, error))?;
             if page_header.info & page_flags::FIRST_IS_OVERWRITE_CONTRECORD != 0 {
                 self.assembled = assembled;
                 return Ok(Assembly::Overwritten(page));
@@ -372,6 +420,8 @@ impl Reader {
             }
             let header_size = page_header.size();
             let len = rest.min(XLOG_BLCKSZ - header_size);
+            // A long header leaves less room: the end of the record may be further on than was asked for.
+            self.page_header(page, header_size + len, start).map_err(|error| (page, error))?;
             let from = self.chunk.at(page) + header_size;
             assembled.extend_from_slice(&self.chunk.bytes[from..from + len]);
             if header.is_none() && assembled.len() >= RECORD_HEADER {
@@ -418,115 +468,43 @@ impl Reader {
         self.error(start, format!("incorrect resource manager data checksum in record at {start}"))
     }
 
-    /// The header of a page, which is in the chunk afterwards. C: `ReadPageInternal`.
-    fn page_header(&mut self, page: Lsn) -> Result<PageHeader, ReadError> {
-        if !self.chunk.has(page, XLOG_BLCKSZ) {
-            self.read_chunk(page)?;
+    /// The header of a page, of which at least `need` bytes are in the chunk afterwards; the record that starts at `record`
+    /// needs it. C: `ReadPageInternal`.
+    #[inline]
+    fn page_header(&mut self, page: Lsn, need: usize, record: Lsn) -> Result<PageHeader, ReadError> {
+        if !self.chunk.has(page, need) {
+            self.read_chunk(PageRequest { page, need, record })?;
         }
         let at = self.chunk.at(page);
-        let header = PageHeader::decode(&self.chunk.bytes[at..at + LONG_HEADER]);
-        if page >= self.chunk.checked_upto {
-            self.check_page(page, &header)?;
-            self.chunk.checked_upto = page + XLOG_BLCKSZ as u64;
+        if page < self.chunk.checked_upto {
+            return Ok(PageHeader::decode(&self.chunk.bytes[at..at + LONG_HEADER]));
         }
+        let header = self.check.check(page, &self.chunk.bytes[at..], self.source.timeline())?;
+        self.chunk.checked_upto = page + XLOG_BLCKSZ as u64;
         Ok(header)
     }
 
-    fn read_chunk(&mut self, page: Lsn) -> Result<(), ReadError> {
-        let segment = self.geometry.segment(page);
-        let offset = self.geometry.offset(page);
+    fn read_chunk(&mut self, request: PageRequest) -> Result<(), ReadError> {
+        let segment = self.geometry.segment(request.page);
+        let offset = self.geometry.offset(request.page);
         self.chunk.forget();
-        self.open(segment, page)?;
-        let Some((_, file)) = &self.file else { return self.error(page, String::new()) };
-        let len = CHUNK.min((self.geometry.segment_size() - offset) as usize);
-        self.chunk.bytes.resize(len, 0);
-        let read = file.read_at(&mut self.chunk.bytes, u64::from(offset), WaitEvent::WAL_READ);
-        let got = match read {
-            Ok(read) => read,
-            Err(error) => return Err(self.io_error(page, segment, offset, &errno_text(&error))),
-        };
-        // Whole pages only.
-        let read = got / XLOG_BLCKSZ * XLOG_BLCKSZ;
-        self.chunk.bytes.truncate(read);
-        self.chunk.start = page;
-        self.chunk.checked_upto = page;
-        if read == 0 {
-            let name = self.name(segment);
-            let message = format!(
-                "could not read from log segment {name}, offset {offset}: read {got} of {XLOG_BLCKSZ}"
-            );
-            return Err(ReadError { message, kind: ReadErrorKind::Io, lsn: page });
-        }
-        Ok(())
-    }
-
-    fn io_error(&self, page: Lsn, segment: SegNo, offset: u32, reason: &str) -> ReadError {
-        let name = self.name(segment);
-        let message = format!("could not read from log segment {name}, offset {offset}: {reason}");
-        ReadError { message, kind: ReadErrorKind::Io, lsn: page }
-    }
-
-    fn name(&self, segment: SegNo) -> String {
-        segment::name(self.timeline, segment, self.geometry)
-    }
-
-    fn open(&mut self, segment: SegNo, page: Lsn) -> Result<(), ReadError> {
-        if self.file.as_ref().is_some_and(|(open, _)| *open == segment) {
-            return Ok(());
-        }
-        let path = self.dir.join(self.name(segment));
-        let opened = file::open(&path, OpenFlags::READ).map_err(|error| open_error(&path, page, &error))?;
-        let first = Lsn(segment * u64::from(self.geometry.segment_size()));
-        if first != page {
+        if self.segment != Some(segment) && offset != 0 {
             // Is it a segment of this cluster at all? Its first page tells.
-            let mut bytes = [0; LONG_HEADER];
-            match opened.read_at(&mut bytes, 0, WaitEvent::WAL_READ) {
-                Ok(LONG_HEADER) => self.check_page(first, &PageHeader::decode(&bytes))?,
-                Ok(_) => return Err(self.io_error(first, segment, 0, "unexpected end of file")),
-                Err(error) => return Err(self.io_error(first, segment, 0, &errno_text(&error))),
-            }
+            let page = Lsn(request.page.0 - u64::from(offset));
+            self.fill(PageRequest { page, need: XLOG_BLCKSZ, ..request }, XLOG_BLCKSZ)?;
+            self.check.check(page, &self.chunk.bytes, self.source.timeline())?;
         }
-        self.file = Some((segment, opened));
+        self.segment = None;
+        let left = (self.geometry.segment_size() - offset) as usize;
+        self.fill(request, CHUNK.min(left))?;
+        self.segment = Some(segment);
         Ok(())
     }
 
-    /// C: `XLogReaderValidatePageHeader`.
-    fn check_page(&mut self, page: Lsn, header: &PageHeader) -> Result<(), ReadError> {
-        let offset = self.geometry.offset(page);
-        let place = || format!("in log segment {}, offset {offset}", self.name(self.geometry.segment(page)));
-        if header.magic != PAGE_MAGIC {
-            return self.error(page, format!("invalid magic number {:04X} {}", header.magic, place()));
-        }
-        if header.info & !page_flags::ALL != 0 || (offset == 0 && header.long.is_none()) {
-            return self.error(page, format!("invalid info bits {:04X} {}", header.info, place()));
-        }
-        if let Some(long) = &header.long {
-            let other = "WAL file is from different database system";
-            if let Some(expected) = self.system_identifier.filter(|id| *id != long.system_identifier) {
-                let message = format!(
-                    "{other}: WAL file database system identifier is {}, pg_control database system \
-                     identifier is {expected}",
-                    long.system_identifier
-                );
-                return self.error(page, message);
-            }
-            if long.segment_size != self.geometry.segment_size() {
-                return self.error(page, format!("{other}: incorrect segment size in page header"));
-            }
-            if long.page_size != XLOG_BLCKSZ as u32 {
-                return self.error(page, format!("{other}: incorrect XLOG_BLCKSZ in page header"));
-            }
-        }
-        if header.page_addr != page {
-            return self.error(page, format!("unexpected pageaddr {} {}", header.page_addr, place()));
-        }
-        let (latest, timeline) = self.latest_page;
-        if page > latest && header.timeline < timeline {
-            let message =
-                format!("out-of-sequence timeline ID {} (after {timeline}) {}", header.timeline, place());
-            return self.error(page, message);
-        }
-        self.latest_page = (page, header.timeline);
+    fn fill(&mut self, request: PageRequest, len: usize) -> Result<(), ReadError> {
+        let valid = self.source.read(request, &mut self.chunk.bytes[..len], &mut self.check)?;
+        debug_assert!(valid >= request.need && valid <= len, "{valid} bytes for {request:?}");
+        self.chunk.filled(request.page, valid.min(len));
         Ok(())
     }
 }
@@ -538,15 +516,6 @@ enum Assembly {
 
 fn wrong_length(start: Lsn, got: u32) -> String {
     format!("invalid record length at {start}: wanted {RECORD_HEADER}, got {got}")
-}
-
-fn open_error(path: &Path, lsn: Lsn, error: &std::io::Error) -> ReadError {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => ReadErrorKind::NoSegment,
-        _ => ReadErrorKind::CannotOpen,
-    };
-    let message = format!("could not open file \"{}\": {}", path.display(), errno_text(error));
-    ReadError { message, kind, lsn }
 }
 
 const _: () = assert!(CHUNK.is_multiple_of(XLOG_BLCKSZ) && SHORT_HEADER < LONG_HEADER);

@@ -41,6 +41,14 @@ pub fn request_switch(mark_unimportant: bool) -> Lsn {
     record.insert()
 }
 
+/// When a segment was last finished, full or not, in Unix seconds, and where. C: `GetLastSegSwitchData`.
+pub fn last_switch() -> (i64, Lsn) {
+    let shared = shared();
+    let _writer = shared.write_lock.shared();
+    let end = Lsn(shared.last_switch_lsn.load(Ordering::Relaxed));
+    (shared.last_switch_time.load(Ordering::Relaxed), end)
+}
+
 /// Does nothing when replayed. C: `XLOG_NOOP`.
 pub fn log_noop(payload: &[u8]) -> Lsn {
     let mut record = Record::new(RmgrId::Xlog, info::NOOP);
@@ -134,8 +142,37 @@ pub fn log_restore_point(name: &str) -> Result<Lsn> {
     Ok(end)
 }
 
-/// Recovery is over and a new timeline begins here, without a checkpoint. C: `CreateEndOfRecoveryRecord`'s record.
-pub fn log_end_of_recovery(timeline: TimeLineId, previous: TimeLineId) -> Lsn {
+/// A backup that began at `start` (its redo point) ends here: recovery from it must come this far. C: the record of
+/// `do_pg_backup_stop`.
+pub fn log_backup_end(start: Lsn) -> Lsn {
+    let body = start.0.to_le_bytes();
+    let mut record = Record::new(RmgrId::Xlog, info::BACKUP_END);
+    record.data(&body);
+    record.insert()
+}
+
+/// Recovery is over and the new timeline begins here, without a checkpoint: writes the record that says so, and tells
+/// pg_control, so that recovery after a crash follows the timelines to here. C: `CreateEndOfRecoveryRecord`.
+///
+/// # Errors
+/// What reading or writing pg_control returns.
+pub fn end_of_recovery() -> Result<Lsn> {
+    let (timeline, previous) = {
+        let _all = AllSlots::take();
+        let shared = shared();
+        let of = |tli: &std::sync::atomic::AtomicU32| TimeLineId(tli.load(Ordering::Relaxed));
+        (of(&shared.timeline), of(&shared.previous_timeline))
+    };
+    let end = log_end_of_recovery(timeline, previous);
+    control_file::update(|control| {
+        control.min_recovery_point = end;
+        control.min_recovery_point_timeline = timeline;
+    })?;
+    Ok(end)
+}
+
+/// The record of [`end_of_recovery`], flushed.
+fn log_end_of_recovery(timeline: TimeLineId, previous: TimeLineId) -> Lsn {
     let mut body = [0; 16];
     body[..8].copy_from_slice(&timestamp().to_le_bytes());
     body[8..12].copy_from_slice(&timeline.0.to_le_bytes());

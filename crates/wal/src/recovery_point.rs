@@ -4,9 +4,7 @@
 //! writes a page then moves the minimum recovery point in pg_control past its LSN. After a crash (as opposed to from an
 //! archive) replay goes to the end of WAL anyway, and there is no such point.
 //!
-//! C counterpart: `UpdateMinRecoveryPoint`, `GetXLogReplayRecPtr`.
-
-use std::sync::atomic::Ordering;
+//! C counterpart: `UpdateMinRecoveryPoint` of xlog.c; `GetXLogReplayRecPtr`, `GetCurrentReplayRecPtr` of xlogrecovery.c.
 
 use common::{Lsn, TimeLineId};
 use elog::{Result, ereport};
@@ -16,16 +14,28 @@ use crate::shared::{LOCAL, RecoveryState, recovery_state, shared};
 
 /// Everything before it has been replayed. C: `GetXLogReplayRecPtr`.
 pub fn replayed() -> (Lsn, TimeLineId) {
-    let shared = shared();
-    let timeline = TimeLineId(shared.replayed_timeline.load(Ordering::Relaxed));
-    (Lsn(shared.replayed.load(Ordering::Acquire)), timeline)
+    let replay = shared().replay.lock();
+    (Lsn(replay.done), TimeLineId(replay.done_timeline))
 }
 
-/// The startup process is about to replay, or has replayed, the record that ends here.
+/// The end of the record that is being replayed, or of the last one: what pages may show already.
+/// C: `GetCurrentReplayRecPtr`.
+pub fn replaying() -> (Lsn, TimeLineId) {
+    let replay = shared().replay.lock();
+    (Lsn(replay.begun), TimeLineId(replay.begun_timeline))
+}
+
+/// The startup process is about to replay the record that ends here. `timeline` is the one that the record leads to.
+pub fn set_replaying(end: Lsn, timeline: TimeLineId) {
+    let mut replay = shared().replay.lock();
+    (replay.begun, replay.begun_timeline) = (end.0, timeline.0);
+}
+
+/// The startup process has replayed the record that ends here; or, before the first one, will begin here.
 pub fn set_replayed(end: Lsn, timeline: TimeLineId) {
-    let shared = shared();
-    shared.replayed_timeline.store(timeline.0, Ordering::Relaxed);
-    shared.replayed.store(end.0, Ordering::Release);
+    let mut replay = shared().replay.lock();
+    (replay.begun, replay.begun_timeline) = (end.0, timeline.0);
+    (replay.done, replay.done_timeline) = (end.0, timeline.0);
 }
 
 /// The control file's point has changed behind this process's back: look again.
@@ -58,18 +68,20 @@ pub fn update(lsn: Lsn, force: bool) -> Result<()> {
     let on_disk = control_file::read()?.min_recovery_point;
     let mut known = on_disk;
     if on_disk != Lsn::INVALID && (force || on_disk < lsn) {
-        let (target, timeline) = replayed();
+        let (target, timeline) = replaying();
         if !force && target < lsn {
             ereport!(Warning, "xlog min recovery request {lsn} is past current point {target}");
         }
         if on_disk < target {
             control_file::update(|control| {
-                if control.min_recovery_point < target {
+                // Not if recovery has ended meanwhile: then there is no such point any more.
+                if control.min_recovery_point != Lsn::INVALID && control.min_recovery_point < target {
                     control.min_recovery_point = target;
                     control.min_recovery_point_timeline = timeline;
                 }
+                known = control.min_recovery_point;
             })?;
-            known = target;
+            ereport!(Debug2, "updated min recovery point to {target} on timeline {timeline}");
         }
     }
     LOCAL.with(|local| local.min_recovery_point.set(Some(known)));

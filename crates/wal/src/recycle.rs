@@ -11,8 +11,8 @@ use common::{Lsn, TimeLineId};
 use elog::{Result, Severity, errno_text, error};
 
 use crate::layout::SegNo;
-use crate::shared::{geometry, shared};
-use crate::{archive, segment};
+use crate::shared::{geometry, in_recovery, shared, timeline};
+use crate::{archive, recovery_point, segment};
 
 /// Segments touched by a checkpoint, for its log line. C: `ckpt_segs_added` and its neighbours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,34 +104,56 @@ pub fn last_removed_segment() -> SegNo {
     shared().last_removed_segment.load(Ordering::Relaxed)
 }
 
+/// A file in the WAL directory.
+pub(crate) struct WalEntry {
+    pub(crate) name: String,
+    /// A plain file, not a link: it can serve again under another name.
+    is_file: bool,
+}
+
+/// What is in the WAL directory, read as a whole: renaming files while reading could show one twice.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub(crate) fn wal_entries() -> Result<Vec<WalEntry>> {
+    let dir = segment::wal_dir();
+    let failed = |e: std::io::Error| {
+        let code = elog::sqlstate_for_file_access(&e);
+        error!(code, "could not open directory \"{}\": {}", dir.display(), errno_text(&e))
+    };
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(&dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().into_string() {
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            entries.push(WalEntry { name, is_file });
+        }
+    }
+    Ok(entries)
+}
+
 /// Removes or recycles all segments up to and including `last`, whatever their timeline, unless the archiver still waits
 /// for one. `redo` is the last checkpoint's, `end` where WAL ends now. C: `RemoveOldXlogFiles`.
 ///
 /// # Errors
 /// If the directory cannot be read. A file that cannot be removed is logged.
 pub fn remove_old_files(last: SegNo, redo: Lsn, end: Lsn, timeline: TimeLineId) -> Result<SegmentCounts> {
-    let dir = segment::wal_dir();
-    let failed = |e: &std::io::Error| {
-        let code = elog::sqlstate_for_file_access(e);
-        error!(code, "could not open directory \"{}\": {}", dir.display(), errno_text(e))
-    };
     let mut counts = SegmentCounts::default();
     let mut next_free = geometry().segment(end);
     let keep_ready = slop(redo);
     // Names compare without their timeline, so that other timelines' segments go at the same time.
     let last_name = segment::name(TimeLineId(0), last, geometry());
-    for entry in std::fs::read_dir(&dir).map_err(|e| failed(&e))? {
-        let entry = entry.map_err(|e| failed(&e))?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if !segment::is_segment_name(&name) && !segment::is_partial_name(&name) {
+    elog::ereport!(Debug2, "attempting to remove WAL segments older than log file {last_name}");
+    for entry in wal_entries()? {
+        let name = &entry.name;
+        if !segment::is_segment_name(name) && !segment::is_partial_name(name) {
             continue;
         }
-        if name[8..segment::NAME_LEN] > last_name[8..] || !archive::check_done(&name) {
+        if name[8..segment::NAME_LEN] > last_name[8..] || !archive::check_done(name) {
             continue;
         }
-        note_removed(&name);
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        remove_file(&name, is_file, keep_ready, &mut next_free, timeline, &mut counts);
+        note_removed(name);
+        remove_file(&entry, keep_ready, &mut next_free, timeline, &mut counts);
     }
     Ok(counts)
 }
@@ -144,16 +166,16 @@ fn note_removed(name: &str) {
 }
 
 /// C: `RemoveXlogFile`.
-fn remove_file(
-    name: &str,
-    is_file: bool,
+pub(crate) fn remove_file(
+    entry: &WalEntry,
     keep_ready: SegNo,
     next_free: &mut SegNo,
     timeline: TimeLineId,
     counts: &mut SegmentCounts,
 ) {
+    let name = &entry.name;
     let path = segment::wal_dir().join(name);
-    let wanted = guc::vars::WAL_RECYCLE.get() && is_file && *next_free <= keep_ready;
+    let wanted = guc::vars::WAL_RECYCLE.get() && entry.is_file && *next_free <= keep_ready;
     if wanted && let Some(number) = segment::install(*next_free, &path, true, keep_ready, timeline) {
         elog::ereport!(Debug2, "recycled write-ahead log file \"{name}\"");
         counts.recycled += 1;
@@ -192,13 +214,29 @@ pub fn preallocate(end: Lsn, timeline: TimeLineId) -> Result<u32> {
 /// # Errors
 /// What [`remove_old_files`] and [`preallocate`] return.
 pub fn after_checkpoint(redo: Lsn, end: Lsn, timeline: TimeLineId, shutdown: bool) -> Result<SegmentCounts> {
-    let oldest = keep_from(end, geometry().segment(redo));
-    let mut counts = match oldest.checked_sub(1) {
-        Some(last) => remove_old_files(last, redo, end, timeline)?,
-        None => SegmentCounts::default(),
-    };
+    let mut counts = remove_unneeded(redo, end, timeline)?;
     if !shutdown {
         counts.added = preallocate(end, timeline)?;
     }
     Ok(counts)
+}
+
+/// The same for a restartpoint: WAL ends where replay is, and segments that are kept for later use get the names of the
+/// timeline that is being replayed, or of the new one if recovery has ended meanwhile. C: the end of `CreateRestartPoint`.
+///
+/// # Errors
+/// What [`remove_old_files`] and [`preallocate`] return.
+pub fn after_restartpoint(redo: Lsn) -> Result<SegmentCounts> {
+    let (end, replayed_timeline) = recovery_point::replayed();
+    let timeline = if in_recovery() { replayed_timeline } else { timeline() };
+    let mut counts = remove_unneeded(redo, end, timeline)?;
+    counts.added = preallocate(end, timeline)?;
+    Ok(counts)
+}
+
+fn remove_unneeded(redo: Lsn, end: Lsn, timeline: TimeLineId) -> Result<SegmentCounts> {
+    match keep_from(end, geometry().segment(redo)).checked_sub(1) {
+        Some(last) => remove_old_files(last, redo, end, timeline),
+        None => Ok(SegmentCounts::default()),
+    }
 }

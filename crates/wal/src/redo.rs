@@ -11,7 +11,8 @@ use elog::{Result, error};
 use crate::checkpoint::info;
 use crate::layout::{u32_at, u64_at};
 use crate::records::Parameters;
-use crate::{DecodedRecord, control_file};
+use crate::shared::{RecoveryState, recovery_state};
+use crate::{DecodedRecord, control_file, recovery, recovery_point};
 
 /// What a record of resource manager XLOG says.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,8 +110,25 @@ pub fn parse(record: &DecodedRecord<'_>) -> Result<XlogRecord> {
 /// As [`parse`], or what writing pg_control returns.
 pub fn redo(record: &DecodedRecord<'_>) -> Result<XlogRecord> {
     let parsed = parse(record)?;
-    if let XlogRecord::ParameterChange(parameters) = &parsed {
-        control_file::update(|control| parameters.store(control))?;
+    match &parsed {
+        XlogRecord::ParameterChange(parameters) => {
+            let (_, timeline) = recovery_point::replaying();
+            control_file::update(|control| {
+                parameters.store(control);
+                // Sessions must not look at what was before with the settings of after.
+                let least = control.min_recovery_point;
+                if recovery_state() == RecoveryState::Archive
+                    && least != Lsn::INVALID
+                    && least < record.end_lsn
+                {
+                    control.min_recovery_point = record.end_lsn;
+                    control.min_recovery_point_timeline = timeline;
+                }
+            })?;
+            recovery_point::forget();
+        }
+        XlogRecord::FullPageWrites(false) => recovery::note_fpw_disabled(record.lsn),
+        _ => {}
     }
     Ok(parsed)
 }

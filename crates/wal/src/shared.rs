@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 use shmem::{LwLock, Reservation, ShmVar, SpinLock, shm_struct, tranche};
 
 use crate::layout::{Geometry, XLOG_BLCKSZ};
-use crate::{buffers, control_file};
+use crate::{buffers, control_file, recovery};
 
 /// Insertions that may copy at the same time. C: `NUM_XLOGINSERT_LOCKS`.
 pub(crate) const INSERT_SLOTS: usize = 8;
@@ -28,6 +28,20 @@ shm_struct! {
         pub(crate) next: u64,
         /// Start of the last one.
         pub(crate) previous: u64,
+    }
+}
+
+shm_struct! {
+    /// How far replay is: each position goes with its timeline.
+    pub(crate) struct Replay {
+        /// End of the record being replayed, or of the last one. C: `replayEndRecPtr`.
+        pub(crate) begun: u64,
+        /// End of the last one replayed. C: `lastReplayedEndRecPtr`.
+        pub(crate) done: u64,
+        /// C: `replayEndTLI`.
+        pub(crate) begun_timeline: u32,
+        /// C: `lastReplayedTLI`.
+        pub(crate) done_timeline: u32,
     }
 }
 
@@ -88,10 +102,8 @@ shm_struct! {
         pub(crate) install_allowed: AtomicBool,
         /// What slots of replication still need. C: `replicationSlotMinLSN`.
         pub(crate) slots_need: AtomicU64,
-        /// End of the last record replayed. C: `lastReplayedEndRecPtr`.
-        pub(crate) replayed: AtomicU64,
-        /// Timeline of it. C: `lastReplayedTLI`.
-        pub(crate) replayed_timeline: AtomicU32,
+        /// How far replay is. C: the fields of `XLogRecoveryCtlData` under `info_lck`.
+        pub(crate) replay: CachePadded<SpinLock<Replay>>,
     }
 }
 
@@ -113,6 +125,8 @@ pub(crate) fn try_shared() -> Option<&'static Shared> {
 /// are read, the size of a segment included. C: `XLOGShmemSize`, `XLOGShmemInit`.
 pub fn reserve(reservation: &mut Reservation) {
     control_file::reserve(reservation);
+    crate::archive::reserve(reservation);
+    recovery::reserve(reservation);
     reservation.var(&SHARED, new_shared);
     let count = buffer_count();
     show_buffer_count(count);
@@ -162,8 +176,12 @@ fn new_shared() -> Shared {
         last_switch_lsn: AtomicU64::new(0),
         install_allowed: AtomicBool::new(false),
         slots_need: AtomicU64::new(0),
-        replayed: AtomicU64::new(0),
-        replayed_timeline: AtomicU32::new(0),
+        replay: CachePadded::new(SpinLock::new(Replay {
+            begun: 0,
+            done: 0,
+            begun_timeline: 0,
+            done_timeline: 0,
+        })),
     }
 }
 

@@ -4,17 +4,23 @@
 //! to replay; [`find_end`] after the last record; [`begin_writing`] (this process may insert from here on);
 //! [`finish`] (everybody may).
 //!
+//! Archive recovery adds: [`switch_into_archive_recovery`] if it began as a crash recovery, [`reached_end_of_backup`];
+//! at its end [`init_new_timeline`](crate::timeline_switch::init_new_timeline) before [`begin_writing`] and
+//! [`clean_up_after_archive_recovery`](crate::timeline_switch::clean_up_after_archive_recovery) behind it.
+//!
 //! C counterpart: the WAL parts of `StartupXLOG`, xlog.c; `FinishWalRecovery`.
 
 use std::sync::atomic::Ordering;
 
-use common::pg_control::ControlFileData;
+use common::pg_control::{ControlFileData, DbState};
 use common::{Lsn, TimeLineId};
+use elog::Result;
 
+use crate::control_file::{self, CONTROL_FILE_LOCK};
 use crate::layout::{XLOG_BLCKSZ, page_start};
-use crate::reader::{BrokenRecord, ReadError, Reader};
+use crate::reader::{BrokenRecord, PageSource, ReadError, Reader};
 use crate::shared::{LOCAL, RecoveryState, geometry, set_insert_allowed, shared};
-use crate::{buffers, write};
+use crate::{buffers, recovery_point, write};
 
 /// Makes pg_control's facts known to all: identifier, timeline, redo pointer. C: the first part of `StartupXLOG`.
 pub fn attach(control: &ControlFileData) {
@@ -33,6 +39,56 @@ pub fn begin_redo(redo: Lsn, archive: bool) {
     shared().recovery_state.store(state as u32, Ordering::Release);
     shared().install_allowed.store(!archive, Ordering::Release);
     set_redo(redo);
+}
+
+/// Crash recovery has come to the end of the WAL that is there, and goes on as archive recovery: from here on there is a
+/// point that the next recovery must reach, at least `end`. C: `SwitchIntoArchiveRecovery`.
+///
+/// # Errors
+/// What reading or writing pg_control returns.
+pub fn switch_into_archive_recovery(end: Lsn, timeline: TimeLineId) -> Result<()> {
+    control_file::update(|control| {
+        control.state = DbState::InArchiveRecovery;
+        if control.min_recovery_point < end {
+            control.min_recovery_point = end;
+            control.min_recovery_point_timeline = timeline;
+        }
+    })?;
+    recovery_point::forget();
+    // Behind pg_control: whoever writes a page and sees this finds the point there.
+    shared().recovery_state.store(RecoveryState::Archive as u32, Ordering::Release);
+    shared().install_allowed.store(false, Ordering::Release);
+    Ok(())
+}
+
+/// The record that ends the backup has been replayed: what is on disk is as old as its WAL says. C: `ReachedEndOfBackup`.
+///
+/// # Errors
+/// What reading or writing pg_control returns.
+pub fn reached_end_of_backup(end: Lsn, timeline: TimeLineId) -> Result<()> {
+    control_file::update(|control| {
+        if control.min_recovery_point < end {
+            control.min_recovery_point = end;
+            control.min_recovery_point_timeline = timeline;
+        }
+        control.backup_start_point = Lsn::INVALID;
+        control.backup_end_point = Lsn::INVALID;
+        control.backup_end_required = false;
+    })?;
+    recovery_point::forget();
+    Ok(())
+}
+
+/// Whether segments may be made and renamed into place: not while they come from the archive, which could have others of the
+/// same names. C: `SetInstallXLogFileSegmentActive`, `ResetInstallXLogFileSegmentActive`.
+pub fn set_install_allowed(allowed: bool) {
+    let _updates = CONTROL_FILE_LOCK.try_get().map(|lock| lock.exclusive());
+    shared().install_allowed.store(allowed, Ordering::Release);
+}
+
+/// See [`set_install_allowed`]. C: `IsInstallXLogFileSegmentActive`.
+pub fn install_allowed() -> bool {
+    shared().install_allowed.load(Ordering::Acquire)
 }
 
 fn set_redo(redo: Lsn) {
@@ -63,8 +119,8 @@ pub struct EndOfWal {
 ///
 /// # Errors
 /// If the record can no longer be read.
-pub fn find_end(
-    reader: &mut Reader,
+pub fn find_end<S: PageSource>(
+    reader: &mut Reader<S>,
     last_record: Lsn,
     broken: Option<BrokenRecord>,
 ) -> Result<EndOfWal, ReadError> {
@@ -92,6 +148,7 @@ pub fn find_end(
 /// [`EndOfWal::broken`] is set.
 pub fn begin_writing(at: &EndOfWal, timeline: TimeLineId, previous_timeline: TimeLineId) {
     let (shared, geometry) = (shared(), geometry());
+    write::close();
     shared.timeline.store(timeline.0, Ordering::Relaxed);
     shared.previous_timeline.store(previous_timeline.0, Ordering::Relaxed);
     {

@@ -337,6 +337,11 @@ fn publish(done: Lsn, flushed: Lsn) {
     shared.write_request.fetch_max(done.0, Ordering::Relaxed);
 }
 
+/// Forgets the open segment: writing goes on in another file.
+pub(crate) fn close() {
+    OPEN.with_borrow_mut(|open| *open = None);
+}
+
 /// Opens the segment that ends at or contains the byte before `end`, unless it is open.
 fn open_for(end: Lsn, create: bool) {
     let number = geometry().previous_segment(end);

@@ -7,11 +7,14 @@ mod support;
 
 use std::os::unix::fs::FileExt;
 
-use common::{ForkNumber, Lsn, Oid, RelFileNode, Xid};
+use common::{ForkNumber, Lsn, Oid, RelFileNode, TimeLineId, Xid};
 use page::Page;
 use support::{Cluster, Random, SEGMENT, child, wait, waldump};
 use wal::checkpoint::{self, info};
-use wal::{BlockTag, Record, RegFlags, RmgrId};
+use wal::{
+    BlockTag, PageCheck, PageRequest, PageSource, ReadError, ReadErrorKind, Reader, Record, RegFlags, RmgrId,
+    SegmentFiles,
+};
 
 fn tag(block: u32) -> BlockTag {
     let node = RelFileNode { spc: Oid(1663), db: Oid(5), rel: Oid(16_384) };
@@ -83,6 +86,7 @@ fn sizes_across_all_borders(cluster: &Cluster) {
     let end = reader.next().unwrap_err();
     let expected = format!("invalid record length at {}: wanted 24, got 0", wal::insert_lsn());
     assert_eq!(end.message, expected);
+    a_stream_that_grows(cluster, &sent);
     // From somewhere in the middle.
     let (start, _, _) = sent[1000];
     assert_eq!(reader.find_next_record(Lsn(start.0 - 3)), Ok(Some(start)));
@@ -90,6 +94,62 @@ fn sizes_across_all_borders(cluster: &Cluster) {
     if let Some(text) = waldump(cluster.path(), wal::offline::first_checkpoint_lsn(SEGMENT), &[]) {
         assert_eq!(text.lines().count(), sent.len() + 1);
         assert!(text.lines().next().unwrap().contains("CHECKPOINT_SHUTDOWN redo 0/100028"), "{text:.300}");
+    }
+}
+
+/// Gives out what has been received so far, not a byte more.
+struct Stream {
+    files: SegmentFiles,
+    received: Lsn,
+}
+
+impl PageSource for Stream {
+    fn read(
+        &mut self,
+        request: PageRequest,
+        buf: &mut [u8],
+        check: &mut PageCheck,
+    ) -> Result<usize, ReadError> {
+        let there = self.received.0.saturating_sub(request.page.0) as usize;
+        if there < request.need {
+            let (kind, lsn) = (ReadErrorKind::End, request.record);
+            return Err(ReadError { message: String::new(), kind, lsn });
+        }
+        let read = self.files.read(request, buf, check)?;
+        // What is not received yet is rubbish.
+        buf[there.min(read)..].fill(0xEE);
+        Ok(there.min(read))
+    }
+
+    fn timeline(&self) -> TimeLineId {
+        TimeLineId(1)
+    }
+}
+
+/// A record is there as soon as its last byte is, and not before, wherever pages end.
+fn a_stream_that_grows(cluster: &Cluster, sent: &[(Lsn, Lsn, Vec<u8>)]) {
+    let files = SegmentFiles::new(cluster.path(), SEGMENT, TimeLineId(1));
+    let mut reader = Reader::with_source(Stream { files, received: Lsn::INVALID }, SEGMENT);
+    reader.begin_read(sent[0].0);
+    for (start, _, bytes) in sent {
+        // Ends are aligned, and behind the next page's header if there is no room: what counts is the last byte.
+        let last_byte = loop {
+            match reader.next() {
+                Ok(Some(record)) => {
+                    assert!(record.main_data == bytes, "record at {start}");
+                    break reader.source().received;
+                }
+                Ok(None) => unreachable!("there is no limit"),
+                Err(error) => assert_eq!(error.kind, ReadErrorKind::End, "record at {start}: {error}"),
+            }
+            // Coarse steps through large records, single bytes near their end.
+            let left = bytes.len() as u64 / 2;
+            let behind = start.0 + left;
+            let received = reader.source().received;
+            let step = if received.0 < behind { behind } else { received.0 + 1 + bytes.len() as u64 / 64 };
+            reader.source_mut().received = Lsn(step);
+        };
+        assert!(last_byte.0 > start.0 + bytes.len() as u64, "not before its last byte");
     }
 }
 

@@ -116,3 +116,47 @@ fn a_missing_segment_and_a_wrong_start() {
     fs::write(dir.path().join("000000010000000000000001"), more).unwrap();
     assert_eq!(reader.next().unwrap().unwrap().total_len, 24);
 }
+
+/// An empty page.
+fn page(addr: Lsn, timeline: u32) -> Vec<u8> {
+    let mut page = vec![0; XLOG_BLCKSZ];
+    PageHeader::fresh(addr, TimeLineId(timeline), 42, Geometry::new(SEGMENT)).encode(&mut page);
+    page
+}
+
+#[test]
+fn timelines_never_go_back() {
+    let mut check = PageCheck::new(Geometry::new(SEGMENT));
+    let mut try_page = |at: u64, timeline| {
+        let at = Lsn(u64::from(SEGMENT) + at * XLOG_BLCKSZ as u64);
+        check.check(at, &page(at, timeline), TimeLineId(5)).map(drop).map_err(|error| error.message)
+    };
+    assert_eq!(try_page(1, 3), Ok(()));
+    assert_eq!(try_page(2, 4), Ok(()));
+    let text =
+        "out-of-sequence timeline ID 3 (after 4) in log segment 000000050000000000000001, offset 24576";
+    assert_eq!(try_page(3, 3), Err(text.to_owned()));
+    // A page that is read again may be older than the latest one.
+    assert_eq!(try_page(1, 3), Ok(()));
+    assert_eq!(try_page(2, 3), Ok(()));
+    assert_eq!(check.latest_page().1, TimeLineId(3));
+    check.restart();
+    let first = Lsn(u64::from(SEGMENT));
+    assert!(check.check(first, &page(first, 1), TimeLineId(5)).is_ok());
+}
+
+#[test]
+fn a_segment_entered_in_the_middle_shows_its_first_page() {
+    let dir = TempDir::new().unwrap();
+    let mut bytes = segment();
+    bytes[24] = 43;
+    bytes[XLOG_BLCKSZ..2 * XLOG_BLCKSZ].copy_from_slice(&page(Lsn(u64::from(SEGMENT) + 8192), 1));
+    fs::write(dir.path().join("000000010000000000000001"), bytes).unwrap();
+    let mut reader = Reader::new(dir.path(), SEGMENT, TimeLineId(1));
+    reader.set_system_identifier(42);
+    for _ in 0..2 {
+        reader.begin_read(Lsn(u64::from(SEGMENT) + 8192 + 24));
+        let error = reader.next().unwrap_err();
+        assert!(error.message.starts_with("WAL file is from different database system"), "{error}");
+    }
+}

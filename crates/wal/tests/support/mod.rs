@@ -76,7 +76,7 @@ fn shared_memory() -> Segment {
     let mut reservation = Reservation::new();
     shmem::reserve(
         &mut reservation,
-        Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 1 },
+        Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 1, ..Limits::default() },
     );
     wal::reserve(&mut reservation);
     Segment::create_private(reservation).unwrap()
