@@ -2,8 +2,8 @@
 //!
 //! C counterpart: `LockAcquireExtended`, `LockRelease` in lock.c.
 
-use common::{Oid, Xid};
-use elog::Result;
+use common::{Oid, SqlState, Xid};
+use elog::{Result, error};
 use wal::{Record, RmgrId};
 
 use crate::local::{self, GivenBack, Held, SESSION, Where};
@@ -48,6 +48,7 @@ pub(crate) fn acquire_for(
     owner: local::Owner,
     dont_wait: bool,
 ) -> Result<Acquired> {
+    refuse_in_recovery(tag, mode)?;
     if local::hold_again(tag, mode, owner) {
         return Ok(Acquired::AlreadyHeld);
     }
@@ -76,6 +77,21 @@ pub(crate) fn acquire_for(
         _ => {}
     }
     result
+}
+
+/// A standby's locks beside the primary's: nobody knows what strong ones would make wait. The startup process takes the
+/// primary's.
+fn refuse_in_recovery(tag: LockTag, mode: LockMode) -> Result<()> {
+    let is_strong = mode > LockMode::RowExclusive && matches!(tag, LockTag::Relation { .. } | LockTag::Object { .. });
+    if !is_strong || !transaction::is_attached() || !wal::in_recovery() {
+        return Ok(());
+    }
+    Err(error!(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "cannot acquire lock mode {} on database objects while recovery is in progress",
+        mode.name()
+    )
+    .hint("Only RowExclusiveLock or less can be acquired on database objects during recovery."))
 }
 
 fn acquire_in_table(

@@ -22,7 +22,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-use common::Oid;
+use common::{Oid, Xid};
 use elog::Result;
 use shmem::{Reservation, ShmVar, shm_struct};
 
@@ -71,6 +71,12 @@ impl FastPath {
         self.relations[at] = rel.0;
         self.modes[at] |= 1 << mode as u8;
         true
+    }
+
+    /// Whether the mode is here.
+    pub(crate) fn has(&self, db: Oid, rel: Oid, mode: LockMode) -> bool {
+        let bit = 1u8 << mode as u8;
+        self.db == db.0 && (0..SLOTS).any(|at| self.relations[at] == rel.0 && self.modes[at] & bit != 0)
     }
 
     /// Takes a mode out; false if it is not here any more.
@@ -179,23 +185,33 @@ pub fn vxid_still_running(backend: i32, lxid: u32) -> bool {
     lxid != 0 && shared::fast_path(process).shared().lxid == lxid
 }
 
-/// Waits for the end of a virtual transaction. C: `VirtualXactLock(vxid, true)`.
+/// Waits for the end of a virtual transaction, and of what was prepared under its name. C: `VirtualXactLock(vxid, true)`.
 ///
 /// # Errors
 /// Those of a wait: deadlock, timeout, cancel; 53200.
 pub fn vxid_lock_wait(backend: i32, lxid: u32) -> Result<()> {
-    let Some(process) = process_of(backend) else { return Ok(()) };
-    let tag = vxid_tag(process, lxid);
-    {
+    // A prepared transaction that a restart has brought back.
+    if backend == -1 {
+        return wait_for(LockTag::Transaction(Xid(lxid)));
+    }
+    if let Some(process) = process_of(backend) {
+        let tag = vxid_tag(process, lxid);
         let mut path = shared::fast_path(process).exclusive();
-        if lxid == 0 || path.lxid != lxid {
-            return Ok(());
-        }
-        if path.holds_vxid {
+        let runs = lxid != 0 && path.lxid == lxid;
+        if runs && path.holds_vxid {
             acquire::grant_for(tag, tag.hash(), process, LockMode::Exclusive)?;
             path.holds_vxid = false;
         }
+        drop(path);
+        if runs {
+            wait_for(tag)?;
+        }
     }
+    let prepared = transam::twophase::xid_of_vxid((backend, lxid));
+    prepared.into_iter().try_for_each(|xid| wait_for(LockTag::Transaction(xid)))
+}
+
+fn wait_for(tag: LockTag) -> Result<()> {
     acquire::acquire(tag, LockMode::Share, false, false)?;
     if !acquire::release(tag, LockMode::Share) {
         report::not_owned(LockMode::Share);

@@ -22,7 +22,8 @@
 //! - `local`: what this process holds, and for which (sub)transaction.
 //! - `acquire`: taking and giving back; `wait`: sleeping for a lock; `report`: what is said about it.
 //! - `locks`: relations, rows, transactions; `advisory`: what users name; `status`: `pg_locks`.
-//! - `transaction`: what transactions do with locks at their ends.
+//! - `transaction`: what transactions do with locks at their ends; `twophase`: locks of prepared ones.
+//! - [`standby`]: the primary's locks during recovery; `conflict`: sessions that are in replay's way.
 //!
 //! A process calls [`attach`] once it has its PGPROC.
 //!
@@ -34,6 +35,7 @@
 
 mod acquire;
 mod advisory;
+mod conflict;
 mod deadlock;
 mod fastpath;
 mod local;
@@ -42,9 +44,11 @@ mod mode;
 mod report;
 mod shard;
 mod shared;
+pub mod standby;
 mod status;
 mod tag;
 mod transaction;
+mod twophase;
 mod wait;
 
 pub use acquire::{Acquired, acquire, holds, log_access_exclusive_locks, release, release_session};
@@ -64,6 +68,8 @@ pub use shared::reserve;
 pub use status::{LockRow, access_exclusive_locks, blocking_pids, status};
 pub use tag::LockTag;
 pub use transaction::attach;
+pub use wait::{awaits_lock, check_deadlock_soon};
+pub use twophase::register_two_phase;
 
 #[cfg(test)]
 mod testing;

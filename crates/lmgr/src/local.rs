@@ -72,6 +72,10 @@ impl Held {
         self.first.1 == 0 && self.more.is_empty()
     }
 
+    fn is_of_transaction(&self) -> bool {
+        std::iter::once(&self.first).chain(&self.more).any(|(owner, n)| *owner != SESSION && *n > 0)
+    }
+
     fn owned_by(&self, owner: Owner) -> bool {
         std::iter::once(&self.first).chain(&self.more).any(|(o, n)| *o == owner && *n > 0)
     }
@@ -199,6 +203,44 @@ pub(crate) fn reassign(level: Owner) {
             }
         }
     });
+}
+
+/// What the transaction holds, in whatever mode, and where; and whether the session holds one of these objects too. Virtual
+/// transactions are left out: they end with the session's. C: `CheckForSessionAndXactLocks`.
+pub(crate) fn of_transaction() -> (Vec<(LockTag, LockMode, Where)>, bool) {
+    TABLE.with_borrow(|table| {
+        let locks: Vec<_> = table
+            .iter()
+            .filter(|((tag, _), held)| held.is_of_transaction() && !matches!(tag, LockTag::VirtualXid { .. }))
+            .map(|((tag, mode), held)| (*tag, *mode, held.at))
+            .collect();
+        let of_session = |tag: LockTag| {
+            LockMode::ALL
+                .iter()
+                .any(|mode| table.get(&(tag, *mode)).is_some_and(|held| held.owned_by(SESSION)))
+        };
+        let divided = locks.iter().any(|(tag, ..)| of_session(*tag));
+        (locks, divided)
+    })
+}
+
+/// The lock is elsewhere in shared memory now.
+pub(crate) fn moved(tag: LockTag, mode: LockMode, to: Where) {
+    TABLE.with_borrow_mut(|table| {
+        if let Some(held) = table.get_mut(&(tag, mode)) {
+            held.at = to;
+        }
+    });
+}
+
+/// Forgets what [`of_transaction`] lists without giving it back.
+pub(crate) fn take_of_transaction() -> Vec<(LockTag, LockMode, Held)> {
+    TABLE.with_borrow_mut(|table| {
+        let gone = table.extract_if(|(tag, _), held| {
+            held.is_of_transaction() && !matches!(tag, LockTag::VirtualXid { .. })
+        });
+        gone.map(|((tag, mode), held)| (tag, mode, held)).collect()
+    })
 }
 
 /// Gives up everything: the process ends. C: `ShutdownPostgres`' `LockReleaseAll(USER_LOCKMETHOD, true)`.

@@ -384,6 +384,11 @@ impl Shard {
         woken
     }
 
+    /// All that this claim holds is another process's, which has none on the lock yet. C: in `PostPrepare_Locks`.
+    pub(crate) fn give(&mut self, place: Place, process: u32) {
+        self.holder_mut(place.holder).process = process;
+    }
+
     /// Leaves the queue without the lock; those behind may now be let in. C: `RemoveFromWaitQueue`.
     pub(crate) fn leave_queue(&mut self, place: Place) -> Vec<u32> {
         if self.holder(place.holder).awaited != 0 {

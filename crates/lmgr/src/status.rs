@@ -28,6 +28,7 @@ pub struct LockRow {
     pub objid: Option<Oid>,
     pub objsubid: Option<u16>,
     pub virtualtransaction: String,
+    /// 0 for a prepared transaction, which the view shows as NULL.
     pub pid: i32,
     pub mode: &'static str,
     pub granted: bool,
@@ -38,7 +39,9 @@ pub struct LockRow {
 
 impl LockRow {
     fn new(tag: LockTag, process: u32, mode: LockMode, granted: bool, fastpath: bool) -> LockRow {
-        let lxid = shmem::all_procs().get(process as usize).map_or(0, |proc| proc.lxid.load(Relaxed));
+        let vxid = shmem::all_procs()
+            .get(process as usize)
+            .map_or((0, 0), |proc| (proc.backend_id(), proc.lxid.load(Relaxed)));
         let start = if granted { 0 } else { shared::wait_of(process).start.load(Relaxed) };
         let mut row = LockRow {
             locktype: tag.type_name(),
@@ -51,7 +54,7 @@ impl LockRow {
             classid: None,
             objid: None,
             objsubid: None,
-            virtualtransaction: format!("{}/{lxid}", process + 1),
+            virtualtransaction: format!("{}/{}", vxid.0, vxid.1),
             pid: shared::pid_of(process),
             mode: mode.name(),
             granted,

@@ -9,7 +9,7 @@ use elog::Result;
 use transam::xact::{self, Participant, Phase};
 
 use crate::local::{self, SESSION};
-use crate::{fastpath, locks};
+use crate::{fastpath, locks, twophase};
 
 thread_local! {
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
@@ -29,6 +29,8 @@ pub fn attach() {
         at_start: Some(at_start),
         at_commit: Some(at_commit),
         at_abort: Some(at_abort),
+        at_prepare: Some(twophase::at_prepare),
+        hand_over: Some(twophase::hand_over),
         at_sub_start: Some(local::set_level),
         at_sub_commit: Some(at_sub_commit),
         at_sub_abort: Some(at_sub_abort),
@@ -42,6 +44,11 @@ pub fn attach() {
             local::release_all_of_session();
         }
     });
+}
+
+/// Whether [`attach`] was called: the process has transactions. The startup process has none.
+pub(crate) fn is_attached() -> bool {
+    ATTACHED.get()
 }
 
 /// C: `VirtualXactLockTableInsert` in `StartTransaction`.
@@ -73,6 +80,11 @@ pub(crate) fn end(is_abort: bool) {
 }
 
 pub(crate) fn at_sub_commit(level: u32) {
+    // Who waits for it goes on to wait for its parent. C: `XactLockTableDelete` in `CommitSubTransaction`.
+    let xid = xact::current_xid_if_any();
+    if xid.is_valid() {
+        locks::xact_lock_delete(xid);
+    }
     local::reassign(level);
     leave(level);
 }

@@ -10,6 +10,7 @@
 //!
 //! C counterpart: `ProcSleep`, `CheckDeadLock`, `LockErrorCleanup` in proc.c.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,26 @@ use crate::deadlock::{self, Edge, Verdict};
 use crate::mode::LockMode;
 use crate::report::{self, Moment};
 use crate::shard::{LockView, Place};
-use crate::shared;
+use crate::{conflict, shared, standby};
 use crate::tag::LockTag;
 
 /// Pictures taken before giving up on one that fits together; then the next check, a timeout later, tries again.
 const PICTURES: u32 = 20;
+
+thread_local! {
+    static CHECK_SOON: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this process waits for a lock. C: `GetAwaitedLock`.
+pub fn awaits_lock() -> bool {
+    shmem::proc::my_proc_number().is_some_and(|me| shared::wait_of(me).state.load(Acquire) == shared::WAITING)
+}
+
+/// The wait that goes on, or begins next, looks for a deadlock at once: replay may be part of it.
+/// C: `CheckDeadLockAlert`.
+pub fn check_deadlock_soon() {
+    CHECK_SOON.set(true);
+}
 
 /// What we wait for. Our claim stands in the queue.
 #[derive(Clone, Copy)]
@@ -53,8 +69,11 @@ enum Checked {
 
 /// Waits for the grant. On an error we are out of the queue and hold nothing of it.
 pub(crate) fn sleep(waited: Waited) -> Result<()> {
-    let started = Instant::now();
-    let result = sleep_from(waited, started);
+    let result = if standby::is_startup() {
+        conflict::wait_for_lock(&waited)
+    } else {
+        sleep_from(waited, Instant::now())
+    };
     if result.is_err() {
         give_up(waited);
     }
@@ -77,6 +96,9 @@ fn sleep_from(waited: Waited, started: Instant) -> Result<()> {
         }
         interrupt::check()?;
         let elapsed = started.elapsed();
+        if CHECK_SOON.take() {
+            check_after = Some(elapsed);
+        }
         if !lock_timeout.is_zero() && elapsed >= lock_timeout {
             return Err(report::lock_timeout());
         }

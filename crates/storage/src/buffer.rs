@@ -35,7 +35,9 @@ pub use drop::{
     drop_database_buffers, drop_relation_buffers, drop_relations_all_buffers, flush_database, flush_one,
     flush_relation,
 };
-pub use guard::{PageRead, PageWrite, Pin};
+pub use guard::{
+    PageRead, PageWrite, Pin, PinsInTheWay, delays_replay, replay_waits_for_pin, set_pins_in_the_way,
+};
 pub(crate) use read::is_in_pool;
 pub use read::{
     ReadMode, ReadOptions, extend, extend_by, prefetch, read_buffer, read_buffer_with, zero_and_lock,
@@ -47,6 +49,7 @@ pub(crate) fn reserve(r: &mut Reservation, buffers: usize) {
     desc::reserve(r, buffers);
     table::reserve(r, buffers);
     strategy::reserve(r);
+    guard::reserve(r);
 }
 
 /// Gives back what this process holds in the pool: for the way out, where nothing is dropped.

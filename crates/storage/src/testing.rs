@@ -21,7 +21,7 @@ pub(crate) struct World {
 }
 
 pub(crate) const LIMITS: Limits =
-    Limits { max_connections: 5, autovacuum_max_workers: 1, max_wal_senders: 1 };
+    Limits { max_connections: 5, autovacuum_max_workers: 1, max_wal_senders: 1, max_prepared_xacts: 0 };
 
 impl World {
     pub(crate) fn with_buffers(buffers: usize) -> World {

@@ -66,6 +66,8 @@ pub struct Outcome {
     pub aborted_from: Option<usize>,
     /// A new level began (the transaction or a savepoint).
     pub began: Option<usize>,
+    /// The transaction is to be prepared, and is then over for this session. C: `TBLOCK_PREPARE`.
+    pub prepares: bool,
 }
 
 /// A session's transaction.
@@ -199,16 +201,26 @@ impl Transaction {
         self.end_block(chain, false, "ROLLBACK AND CHAIN")
     }
 
+    /// PREPARE TRANSACTION. In a failed block it is a ROLLBACK; outside a block a COMMIT that says ROLLBACK, with a warning
+    /// that C gives in an implicit block too, although it does prepare then. C: `PrepareTransactionBlock`.
+    pub fn prepare(&mut self) -> Outcome {
+        let block = self.block;
+        let warning = matches!(block, Block::None | Block::Implicit).then(no_transaction);
+        match block {
+            Block::Failed => Outcome { tag: Some("ROLLBACK"), ..self.end(false) },
+            Block::None => Outcome { tag: Some("ROLLBACK"), warning, ..self.end(true) },
+            Block::Implicit | Block::Explicit => {
+                self.end(true);
+                Outcome { prepares: true, warning, ..Outcome::default() }
+            }
+        }
+    }
+
     fn end_block(&mut self, chain: bool, commit: bool, command: &'static str) -> Result<Outcome> {
         let mut outcome = match self.block {
             Block::None | Block::Implicit if chain => return Err(only_in_block(command)),
             Block::None | Block::Implicit => {
-                let warning = pg_error!(
-                    Warning,
-                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                    "there is no transaction in progress"
-                );
-                Outcome { warning: Some(warning), ..self.end(commit) }
+                Outcome { warning: Some(no_transaction()), ..self.end(commit) }
             }
             Block::Explicit => self.end(commit),
             Block::Failed => Outcome { tag: Some("ROLLBACK"), ..self.end(false) },
@@ -285,6 +297,10 @@ impl Transaction {
             )),
         }
     }
+}
+
+fn no_transaction() -> PgError {
+    pg_error!(Warning, SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress")
 }
 
 fn only_in_block(command: &'static str) -> PgError {

@@ -12,6 +12,7 @@
 //! - [`snapshot`]: what one statement or transaction sees.
 //! - [`xact`]: start, commit and abort with all their effects.
 //! - [`redo`]: the same during recovery.
+//! - [`twophase`]: PREPARE TRANSACTION, and what is left to do later.
 //!
 //! The numbered invariants that code and tests cite are listed in this crate's README.
 //!
@@ -42,6 +43,8 @@ mod testing_wal;
 
 mod lifecycle; // 6. the server's start, recovery, checkpoints
 pub mod redo;
+pub mod standby; // 7. sessions during recovery
+pub mod twophase; // 8. neither committed nor aborted
 
 pub use block::{Outcome, Status, Transaction};
 pub use lifecycle::{

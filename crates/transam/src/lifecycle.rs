@@ -16,7 +16,8 @@ use common::{BLCKSZ, FullXid, MultiXactId, Oid, Xid};
 use elog::Result;
 use shmem::Reservation;
 
-use crate::{clog, multixact, procarray, subtrans, varsup};
+use crate::standby::{self, StandbyState};
+use crate::{clog, multixact, procarray, subtrans, twophase, varsup};
 
 /// What recovery starts with: from the checkpoint in pg_control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub fn reserve(r: &mut Reservation, procs: usize) {
     clog::reserve(r);
     subtrans::reserve(r);
     multixact::reserve(r, procs);
+    let prepared = usize::try_from(guc::vars::MAX_PREPARED_TRANSACTIONS.get()).unwrap_or_default();
+    twophase::reserve(r, prepared);
 }
 
 /// Before redo: counters and limits as the checkpoint has them. During redo (`storage::smgr::set_in_redo`) files of the
@@ -135,11 +138,15 @@ pub fn redo_checkpoint(state: &StartupState, shutdown: bool) {
 /// # Errors
 /// Of reading and writing the logs.
 pub fn trim() -> Result<()> {
+    // First: it moves the next id past the subtransactions of prepared transactions.
+    let (oldest_active, _) = twophase::prescan()?;
     let next = varsup::read_next_full_xid();
     procarray::set_latest_completed(next);
     clog::startup(next.xid());
-    // Without prepared transactions, the oldest that could still run is the next.
-    subtrans::startup(next.xid(), next.xid())?;
+    if standby::state() == StandbyState::Disabled {
+        // Only prepared transactions still run.
+        subtrans::startup(oldest_active, next.xid())?;
+    }
     clog::trim(next.xid())?;
     multixact::trim()
 }
@@ -154,13 +161,15 @@ pub fn checkpoint() -> Result<()> {
     multixact::checkpoint()
 }
 
-/// After a checkpoint, not during recovery: removes what is left of old subtransactions. C: `TruncateSUBTRANS` in
-/// `CreateCheckPoint`.
+/// After a checkpoint, or a restartpoint of a standby with sessions: removes what is left of old subtransactions.
+/// C: `TruncateSUBTRANS` in `CreateCheckPoint`, `CreateRestartPoint`.
 ///
 /// # Errors
 /// Of reading the directory.
 pub fn after_checkpoint() -> Result<()> {
-    if wal::in_recovery() {
+    // Without sessions nobody keeps the log during recovery.
+    let is_standby = wal::recovery_state() == wal::RecoveryState::Archive && guc::vars::HOT_STANDBY.get();
+    if wal::in_recovery() && !is_standby {
         return Ok(());
     }
     subtrans::truncate(procarray::oldest_considered_running())

@@ -30,7 +30,7 @@ use wal::RmgrId;
 pub use limits::{advance_oldest, oldest, read_oldest, redo_truncate_record, set_limit, set_next, truncate};
 pub(crate) use store::{checkpoint, redo_zero_member_page, redo_zero_offset_page, startup, trim};
 
-use crate::{log, procarray, status};
+use crate::{log, procarray, status, twophase};
 
 /// C: `XLOG_MULTIXACT_ZERO_OFF_PAGE`.
 pub(crate) const XLOG_ZERO_OFFSET_PAGE: u8 = 0x00;
@@ -352,6 +352,39 @@ pub(crate) fn at_end() {
         word.store(0, Relaxed);
     }
     cache::clear();
+}
+
+/// A prepared transaction can still be a member of sets that others make. C: `AtPrepare_MultiXact`.
+pub(crate) fn at_prepare() {
+    if let Some(oldest) = my(&OLDEST_MEMBER).map(|word| word.load(Relaxed)).filter(|oldest| *oldest != 0) {
+        twophase::register_record(twophase::RmId::MultiXact, 0, &oldest.to_le_bytes());
+    }
+}
+
+/// What was noted for this process's transaction is the prepared transaction's. C: `PostPrepare_MultiXact`.
+pub(crate) fn hand_over(to: twophase::Prepared) {
+    if let Some(mine) = my(&OLDEST_MEMBER).map(|word| word.load(Relaxed)) {
+        // Under the lock: who looks for the oldest sees it in one place or the other.
+        let _state = STATE.get().exclusive();
+        OLDEST_MEMBER.get()[to.procno as usize].store(mine, Relaxed);
+        at_end();
+    }
+}
+
+/// What becomes of it later. C: `multixact_twophase_recover`, `multixact_twophase_postcommit`.
+pub(crate) const TWO_PHASE: twophase::TwoPhaseCallbacks = twophase::TwoPhaseCallbacks {
+    recover: Some(|prepared, _, data| {
+        let oldest = log::read_words(data).next().unwrap_or(0);
+        OLDEST_MEMBER.get()[prepared.procno as usize].store(oldest, Relaxed);
+        Ok(())
+    }),
+    post_commit: Some(forget_prepared),
+    post_abort: Some(forget_prepared),
+    standby_recover: None,
+};
+
+fn forget_prepared(prepared: twophase::Prepared, _: u16, _: &[u8]) {
+    OLDEST_MEMBER.get()[prepared.procno as usize].store(0, Relaxed);
 }
 
 /// The number that the next set will get. C: `ReadNextMultiXactId`.

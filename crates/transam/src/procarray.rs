@@ -21,7 +21,10 @@
 //! C counterpart: storage/ipc/procarray.c.
 
 mod horizons; // who may still look at old row versions
+mod known; // a standby's list of what runs on the primary
+mod prepared; // entries without a process
 mod queries; // who holds what: waits, views, checkpoints
+pub(crate) mod recovery; // what replay does to the array
 pub(crate) mod running; // the record of running transactions
 
 use std::cell::Cell;
@@ -42,6 +45,9 @@ pub use queries::{
     is_vxid_running, oldest_active_xid, pgprocno_of_xid, pid_of_xid, vxids_delaying,
     wait_for_delayed_commits, wait_for_delayed_commits_with,
 };
+use known::Known;
+pub(crate) use prepared::{add_prepared, clear_transaction, remove_prepared};
+pub use recovery::{conflicting_vxids, signal_database, signal_vxid};
 pub use running::log_standby_snapshot;
 
 use crate::snapshot::{self, SnapshotData};
@@ -83,6 +89,8 @@ shm_struct! {
         count: u32,
         /// The newest id that ended. C: `latestCompletedXid`.
         latest_completed: FullXid,
+        /// A standby's: what runs on the primary.
+        known: Known,
     }
 }
 
@@ -97,11 +105,15 @@ static SUB_COUNTS: ShmSlice<AtomicU32> = ShmSlice::new("Proc Array Subxid Counts
 static OFFSETS: ShmSlice<AtomicU32> = ShmSlice::new("Proc Array Offsets");
 /// 64 for each PGPROC. C: `PGPROC.subxids`.
 static SUBXIDS: ShmSlice<AtomicU32> = ShmSlice::new("Proc Array Subxids");
+/// Where `Control::known` keeps its ids. C: `KnownAssignedXids`.
+static KNOWN: ShmSlice<AtomicU64> = ShmSlice::new("KnownAssignedXids");
 /// A3. C: `xactCompletionCount`.
 static COMPLETIONS: ShmVar<CachePadded<AtomicU64>> = ShmVar::new("Xact Completion Count");
 
 pub(crate) fn reserve(r: &mut Reservation, procs: usize) {
-    r.var(&CONTROL, || LwLock::new(tranche::PROC_ARRAY, Control { count: 0, latest_completed: FullXid(0) }));
+    r.var(&CONTROL, || LwLock::new(tranche::PROC_ARRAY, Control { count: 0, latest_completed: FullXid(0), known: Known::new() }));
+    let prepared = usize::try_from(guc::vars::MAX_PREPARED_TRANSACTIONS.get()).unwrap_or_default();
+    r.slice(&KNOWN, (procs + prepared) * (MAX_CACHED_SUBXIDS + 1), |_| AtomicU64::new(0));
     r.slice(&PROCNOS, procs, |_| AtomicU32::new(NONE));
     r.slice(&XIDS, procs, |_| AtomicU32::new(0));
     r.slice(&SUB_COUNTS, procs, |_| AtomicU32::new(0));
@@ -158,13 +170,18 @@ pub fn remove() {
     }
     let mut control = CONTROL.get().exclusive();
     let _xid_gen = varsup::lock_exclusive();
-    let Some(at) = offset_of(proc.pgprocno) else { return };
+    take_out(&mut control, proc.pgprocno);
+}
+
+/// Takes an entry out; the locks of A1 are held.
+fn take_out(control: &mut Control, pgprocno: u32) {
+    let Some(at) = offset_of(pgprocno) else { return };
     let last = control.count as usize - 1;
     for array in [PROCNOS.get(), XIDS.get(), SUB_COUNTS.get()] {
         array[at].store(array[last].load(Relaxed), Relaxed);
     }
     OFFSETS.get()[PROCNOS.get()[at].load(Relaxed) as usize].store(at as u32, Relaxed);
-    OFFSETS.get()[proc.pgprocno as usize].store(NONE, Relaxed);
+    OFFSETS.get()[pgprocno as usize].store(NONE, Relaxed);
     XIDS.get()[last].store(0, Relaxed);
     control.count -= 1;
 }
@@ -226,6 +243,7 @@ fn end_locally(proc: &PgProc) {
     proc.lxid.store(0, Relaxed);
     proc.xmin.store(0, SeqCst);
     proc.delay_checkpoint.store(0, Relaxed);
+    proc.recovery_conflict_pending.store(false, Relaxed);
     let flags = proc.status_flags.load(Relaxed);
     if flags & PROC_VACUUM_STATE != 0 {
         proc.status_flags.store(flags & !PROC_VACUUM_STATE, Relaxed);
@@ -347,6 +365,10 @@ pub(crate) fn collect(data: &mut SnapshotData) {
         data.completions = COMPLETIONS.get().load(Relaxed);
         data.xmax = latest_completed.xid().next();
         data.xmin = data.xmax;
+        data.taken_during_recovery = wal::in_recovery();
+        if data.taken_during_recovery {
+            collect_known(&control, data);
+        }
         let my_offset = me.and_then(|proc| offset_of(proc.pgprocno)).unwrap_or(usize::MAX);
         let count = control.count as usize;
         for (at, xid) in XIDS.get()[..count].iter().enumerate() {
@@ -385,6 +407,16 @@ pub(crate) fn collect(data: &mut SnapshotData) {
         me.map_or(Xid::INVALID, |p| Xid(p.xid.load(Relaxed))),
     );
     data.sort_if_large();
+}
+
+/// A standby's sessions have no ids: all there is are the primary's, top ids and others alike.
+/// C: the recovery part of `GetSnapshotData`.
+fn collect_known(control: &Control, data: &mut SnapshotData) {
+    data.subxip.extend(control.known_before(data.xmax));
+    if let Some(oldest) = data.subxip.first() {
+        data.xmin = *oldest;
+    }
+    data.suboverflowed = recovery::may_be_missing(control, data.xmin);
 }
 
 fn collect_subxids(data: &mut SnapshotData, at: usize, procno: u32) {
@@ -440,6 +472,14 @@ pub fn try_is_in_progress(xid: Xid) -> Result<bool> {
         }
         if find_running(&control, xid, Some(&mut parents)).is_some() {
             return Ok(true);
+        }
+        if wal::in_recovery() {
+            if control.is_known(xid) {
+                return Ok(true);
+            }
+            if recovery::may_be_missing(&control, xid) {
+                parents.extend(control.known_before(xid));
+            }
         }
     }
     if parents.is_empty() {

@@ -1,20 +1,24 @@
 //! The records of this crate, replayed.
 //!
 //! Called by the startup process for each record of the resource managers `Transaction`, `CLOG`, `MultiXact` and
-//! `Standby`. There are no sessions during recovery, so that nothing here tells anybody: a commit or abort sets bits
-//! in the commit log and removes files.
+//! `Standby`. A commit or abort sets bits in the commit log and removes files; where sessions may read meanwhile, they
+//! are told through [`crate::standby`].
 //!
 //! C counterpart: `xact_redo`, `clog_redo`, `multixact_redo`, `standby_redo`.
 
+mod completion;
+
 use std::cell::{Cell, RefCell};
 
-use common::{ForkNumber, RelFileNode, SqlState, Xid};
+use common::{ForkNumber, Oid, RelFileNode, SqlState, Xid};
 use elog::{PgError, Result, error, pg_error};
 use wal::DecodedRecord;
 
 use crate::procarray::running::{RunningXacts, XLOG_RUNNING_XACTS};
 use crate::xact::record::{self, Parsed};
-use crate::{clog, log, multixact, status, varsup};
+use crate::{clog, log, multixact, standby, status, twophase, varsup};
+
+pub use completion::{Completion, completion};
 
 thread_local! {
     /// What the last XLOG_RUNNING_XACTS said.
@@ -31,7 +35,7 @@ pub fn last_completion_time() -> i64 {
 /// Replays commits, aborts and assignments. C: `xact_redo`.
 ///
 /// # Errors
-/// Of writing the commit log, removing files; XX001 for a broken record; 0A000 for prepared transactions.
+/// Of writing the commit log, removing files; XX001 for a broken record; 53200 for too many prepared transactions.
 pub fn xact_redo(record: &DecodedRecord<'_>) -> Result<()> {
     // The info byte without XLR_* flags, but with HAS_INFO.
     let info = record.info & !wal::INFO_MASK;
@@ -41,27 +45,48 @@ pub fn xact_redo(record: &DecodedRecord<'_>) -> Result<()> {
         record::XLOG_COMMIT_PREPARED | record::XLOG_ABORT_PREPARED => {
             let parsed = record::parse(info, record.main_data)?;
             let commit = info & record::OPERATION_MASK == record::XLOG_COMMIT_PREPARED;
-            redo_end(parsed.two_phase_xid.unwrap_or(record.xid), &parsed, commit, record)
+            let xid = parsed.two_phase_xid.unwrap_or(record.xid);
+            redo_end(xid, &parsed, commit, record)?;
+            twophase::redo_remove(xid, false);
+            Ok(())
         }
-        // Only standbys need to know.
-        record::XLOG_ASSIGNMENT | record::XLOG_INVALIDATIONS => Ok(()),
+        record::XLOG_ASSIGNMENT => assignment(record),
+        // Of a command in the middle of its transaction: for logical decoding.
+        record::XLOG_INVALIDATIONS => Ok(()),
         record::XLOG_PREPARE => {
-            Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "recovery of prepared transactions is not supported"))
+            let xid = twophase::redo_add(record.main_data, record.lsn, record.end_lsn)?;
+            standby::note_prepared(xid);
+            Ok(())
         }
         operation => Err(unknown("xact_redo", operation)),
     }
 }
 
+/// Only standbys need to know.
+fn assignment(record: &DecodedRecord<'_>) -> Result<()> {
+    let mut words = log::read_words(record.main_data);
+    let (Some(top), Some(count)) = (words.next(), words.next()) else { return Err(broken("assignment")) };
+    let children: Vec<Xid> = words.take(count as usize).map(Xid).collect();
+    if children.len() < count as usize { Err(broken("assignment")) } else { standby::apply_assignment(Xid(top), &children) }
+}
+
 /// C: `xact_redo_commit`, `xact_redo_abort`.
 fn redo_end(xid: Xid, parsed: &Parsed, commit: bool, record: &DecodedRecord<'_>) -> Result<()> {
     // Ids that wrote nothing else show up here first.
-    varsup::advance_past(status::latest_xid(xid, &parsed.children));
+    let newest = status::latest_xid(xid, &parsed.children);
+    varsup::advance_past(newest);
+    standby::record_assigned(newest)?;
     LAST_COMMIT.set(parsed.time);
-    if commit {
+    match (commit, standby::is_enabled()) {
         // No LSN: pages go to disk only after the record, whose position is known to be on disk.
-        clog::commit_tree(xid, &parsed.children)?;
-    } else {
-        clog::abort_tree(xid, &parsed.children)?;
+        (true, false) => clog::commit_tree(xid, &parsed.children)?,
+        // Sessions must not set hints before the minimum recovery point is past this record.
+        (true, true) => clog::async_commit_tree(xid, &parsed.children, record.end_lsn)?,
+        (false, _) => clog::abort_tree(xid, &parsed.children)?,
+    }
+    if standby::is_enabled() {
+        let messages = if commit { &parsed.invalidations[..] } else { &[] };
+        standby::xact_ended(xid, &parsed.children, messages, parsed.access_exclusive_locks);
     }
     if parsed.files.is_empty() {
         return Ok(());
@@ -81,6 +106,9 @@ fn drop_files(nodes: &[RelFileNode]) -> Result<()> {
     }
     storage::drop_relations_all_buffers(nodes)?;
     storage::smgr::unlink(nodes, true);
+    if let Some(hooks) = standby::hooks().filter(|_| standby::is_enabled()) {
+        (hooks.files_gone)(nodes);
+    }
     Ok(())
 }
 
@@ -113,17 +141,55 @@ pub fn multixact_redo(record: &DecodedRecord<'_>) -> Result<()> {
     }
 }
 
-/// Replays the standby's records: running transactions are remembered, locks and invalidations are of no use without
-/// sessions. C: `standby_redo`.
+/// Replays the standby's records: running transactions are remembered in any case, and where sessions may come they,
+/// locks and invalidations are made known. C: `standby_redo`.
 ///
 /// # Errors
-/// XX001 for a broken record.
+/// XX001 for a broken record; PANIC for an unknown one; of the lock table.
 pub fn standby_redo(record: &DecodedRecord<'_>) -> Result<()> {
-    if record.operation() == XLOG_RUNNING_XACTS {
-        let running =
-            RunningXacts::from_bytes(record.main_data).ok_or_else(|| broken("running transactions"))?;
-        RUNNING.set(Some(running));
+    match record.operation() {
+        XLOG_RUNNING_XACTS => {
+            let running =
+                RunningXacts::from_bytes(record.main_data).ok_or_else(|| broken("running transactions"))?;
+            if standby::is_enabled() {
+                standby::apply_running(&running)?;
+            }
+            RUNNING.set(Some(running));
+            Ok(())
+        }
+        XLOG_STANDBY_LOCK => redo_locks(record),
+        record::XLOG_STANDBY_INVALIDATIONS => redo_invalidations(record),
+        operation => Err(unknown("standby_redo", operation)),
     }
+}
+
+/// C: `XLOG_STANDBY_LOCK`, written by the lock manager.
+const XLOG_STANDBY_LOCK: u8 = 0x00;
+
+fn redo_locks(record: &DecodedRecord<'_>) -> Result<()> {
+    let Some(hooks) = standby::hooks().filter(|_| standby::is_enabled()) else { return Ok(()) };
+    let words: Vec<u32> = log::read_words(record.main_data).collect();
+    let Some((count, locks)) = words.split_first() else { return Err(broken("lock")) };
+    let locks = locks.get(..*count as usize * 3).ok_or_else(|| broken("lock"))?;
+    for lock in locks.chunks_exact(3) {
+        let xid = Xid(lock[0]);
+        // It may have ended between the look at the locks and the record.
+        if xid.is_valid() && !status::try_did_commit(xid)? && !status::try_did_abort(xid)? {
+            (hooks.acquire_lock)(xid, Oid(lock[1]), Oid(lock[2]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Of a transaction without an id: there is no commit record to carry them.
+fn redo_invalidations(record: &DecodedRecord<'_>) -> Result<()> {
+    let Some(hooks) = standby::hooks().filter(|_| standby::is_enabled()) else { return Ok(()) };
+    /// Database, tablespace, whether the relation cache's file goes, number of messages.
+    const HEADER: usize = 16;
+    let header: Vec<u32> = log::read_words(record.main_data).take(HEADER / 4).collect();
+    let count = *header.get(3).ok_or_else(|| broken("invalidation"))? as usize;
+    let (messages, _) = record.main_data[HEADER..].as_chunks::<16>();
+    (hooks.invalidate)(messages.get(..count).ok_or_else(|| broken("invalidation"))?);
     Ok(())
 }
 

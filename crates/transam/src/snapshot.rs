@@ -59,6 +59,8 @@ pub struct SnapshotData {
     pub(crate) xip: Vec<Xid>,
     pub(crate) subxip: Vec<Xid>,
     pub(crate) suboverflowed: bool,
+    /// All ids, top ids too, are in `subxip`. C: `takenDuringRecovery`.
+    pub(crate) taken_during_recovery: bool,
     /// `COMPLETIONS` of the process array when it was taken. C: `snapXactCompletionCount`.
     pub(crate) completions: u64,
 }
@@ -72,6 +74,7 @@ impl SnapshotData {
             xip: Vec::new(),
             subxip: Vec::new(),
             suboverflowed: false,
+            taken_during_recovery: false,
             completions: 0,
         }
     }
@@ -173,9 +176,9 @@ impl Snapshot {
         Snapshot { data: self.data.clone(), curcid }
     }
 
-    /// Never: there are no sessions during recovery yet. C: `takenDuringRecovery`.
+    /// On a standby: it stays what it is after a promotion. C: `takenDuringRecovery`.
     pub fn taken_during_recovery(&self) -> bool {
-        false
+        self.data.taken_during_recovery
     }
 
     /// Whether both stand for the same moment (the command id aside).
@@ -238,5 +241,6 @@ fn in_lists(mut xid: Xid, data: &SnapshotData) -> bool {
         Ok(top) => top,
         Err(e) => panic!("{}: {}", e.message, e.detail.as_deref().unwrap_or_default()),
     };
-    !xid.precedes(data.xmin) && contains(&data.xip, xid)
+    let tops = if data.taken_during_recovery { &data.subxip } else { &data.xip };
+    !xid.precedes(data.xmin) && contains(tops, xid)
 }

@@ -18,6 +18,14 @@ pub(crate) struct World {
     _alone: MutexGuard<'static, ()>,
 }
 
+/// How a life begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Fresh,
+    Recovered,
+    Standby,
+}
+
 /// The counters of a new cluster.
 pub(crate) fn fresh() -> StartupState {
     StartupState {
@@ -49,34 +57,46 @@ impl World {
 
     /// One life of a server that starts with these counters and ends without a word, as in a crash.
     pub(crate) fn life<R: Send>(&self, state: StartupState, body: impl FnOnce() -> R + Send) -> R {
-        self.any_life(state, false, body)
+        self.any_life(state, Life::Fresh, body)
+    }
+
+    /// As [`World::life`], as the startup process and a session of a standby at once: recovery goes on.
+    pub(crate) fn standby<R: Send>(&self, state: StartupState, body: impl FnOnce() -> R + Send) -> R {
+        self.any_life(state, Life::Standby, body)
     }
 
     /// As [`World::life`], after all WAL there is was replayed.
     pub(crate) fn recovered<R: Send>(&self, state: StartupState, body: impl FnOnce() -> R + Send) -> R {
-        self.any_life(state, true, body)
+        self.any_life(state, Life::Recovered, body)
     }
 
-    fn any_life<R: Send>(&self, state: StartupState, redo: bool, body: impl FnOnce() -> R + Send) -> R {
+    fn any_life<R: Send>(&self, state: StartupState, life: Life, body: impl FnOnce() -> R + Send) -> R {
         let outcome = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 std::env::set_current_dir(self.dir.path()).unwrap();
                 let mut reservation = Reservation::new();
-                let limits = Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 0 };
+                let limits = Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 0, max_prepared_xacts: 4 };
                 shmem::reserve(&mut reservation, limits);
                 crate::testing_wal::reserve(&mut reservation);
                 storage::reserve_with(&mut reservation, 16);
                 crate::reserve(&mut reservation, limits.max_procs() as usize);
                 let segment = Segment::create_private(reservation).unwrap();
                 shmem::init_process(BackendType::Backend, 0).unwrap();
-                crate::testing_wal::start(self.dir.path());
+                if life == Life::Standby {
+                    crate::testing_wal::standby(self.dir.path());
+                } else {
+                    crate::testing_wal::start(self.dir.path());
+                }
                 crate::startup(&state).unwrap();
-                if redo {
+                if life == Life::Recovered {
+                    crate::twophase::restore_from_disk().unwrap();
                     storage::smgr::set_in_redo(true);
                     replay(self.dir.path());
                     storage::smgr::set_in_redo(false);
                 }
-                crate::trim().unwrap();
+                if life != Life::Standby {
+                    crate::trim().unwrap();
+                }
                 crate::procarray::add();
                 let result = body();
                 std::env::set_current_dir("/").unwrap();

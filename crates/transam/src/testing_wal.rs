@@ -17,23 +17,14 @@ pub(crate) fn reserve(r: &mut Reservation) {
     SETTINGS.call_once(|| {
         guc::initialize().unwrap();
         guc::set_internal("wal_segment_size", &format!("{SEGMENT}B")).unwrap();
+        guc::set_internal("max_prepared_transactions", "4").unwrap();
     });
     wal::reserve(r);
 }
 
 /// What the startup process does, except that it replays nothing.
 pub(crate) fn start(dir: &Path) {
-    let wal_dir = dir.join("pg_wal");
-    wal::segment::set_wal_dir(Some(&wal_dir));
-    let control = control_file();
-    let first = wal_dir.join(wal::segment::name(TLI, 1, wal::geometry()));
-    if !first.exists() {
-        std::fs::create_dir_all(wal_dir.join("archive_status")).unwrap();
-        std::fs::write(&first, wal::offline::checkpoint_segment(SYSTEM, SEGMENT, &control.checkpoint_copy))
-            .unwrap();
-    }
-    startup::attach(&control);
-    startup::begin_redo(control.checkpoint_copy.redo, false);
+    let control = attach(dir, false);
     let mut reader = reader(dir);
     let mut last = control.checkpoint;
     while let Ok(Some(record)) = reader.next() {
@@ -48,6 +39,27 @@ pub(crate) fn start(dir: &Path) {
     startup::finish();
 }
 
+/// Recovery has begun, and lasts: as a standby. Returns the checkpoint it begins with.
+#[allow(dead_code, reason = "not all who include this file are standbys")]
+pub(crate) fn standby(dir: &Path) -> CheckPoint {
+    attach(dir, true).checkpoint_copy
+}
+
+fn attach(dir: &Path, archive: bool) -> ControlFileData {
+    let wal_dir = dir.join("pg_wal");
+    wal::segment::set_wal_dir(Some(&wal_dir));
+    let control = control_file();
+    let first = wal_dir.join(wal::segment::name(TLI, 1, wal::geometry()));
+    if !first.exists() {
+        std::fs::create_dir_all(wal_dir.join("archive_status")).unwrap();
+        std::fs::write(&first, wal::offline::checkpoint_segment(SYSTEM, SEGMENT, &control.checkpoint_copy))
+            .unwrap();
+    }
+    startup::attach(&control);
+    startup::begin_redo(control.checkpoint_copy.redo, archive);
+    control
+}
+
 /// From the first record on.
 pub(crate) fn reader(dir: &Path) -> Reader {
     let mut reader = Reader::new(dir.join("pg_wal"), SEGMENT, TLI);
@@ -56,7 +68,7 @@ pub(crate) fn reader(dir: &Path) -> Reader {
     reader
 }
 
-fn checkpoint(redo: Lsn) -> CheckPoint {
+pub(crate) fn checkpoint(redo: Lsn) -> CheckPoint {
     CheckPoint {
         redo,
         this_timeline: TLI,

@@ -24,7 +24,7 @@
 //! C counterpart: access/transam/xact.c.
 
 mod ending; // commit and abort
-mod participants; // who else has state per transaction
+pub(crate) mod participants; // who else has state per transaction
 pub(crate) mod record; // their WAL records
 mod subxact; // savepoints
 
@@ -36,6 +36,7 @@ use shmem::proc::try_my_proc;
 use wal::RmgrId;
 
 pub use ending::{abort_transaction, commit_transaction};
+pub(crate) use ending::{delay_checkpoints, finish, top_children};
 pub use participants::{CommitExtras, Participant, Phase, register, set_xid_lock_hook};
 pub use subxact::{
     abort_from_level, abort_subtransaction, commit_from_level, commit_subtransaction, start_subtransaction,

@@ -9,6 +9,7 @@ mod apply;
 
 use common::{BLCKSZ, BlockNumber, ItemPointer, RelFileNode, SqlState};
 use elog::{Result, pg_error};
+use lmgr::standby::resolve_conflict_with_snapshot;
 use page::Page;
 use storage::redo::{RedoAction, RedoMode, init_for_redo, read_for_redo, read_for_redo_with};
 use storage::{Critical, PageWrite, freespace};
@@ -256,6 +257,8 @@ fn inplace(record: &DecodedRecord<'_>) -> Result<()> {
 fn prune(record: &DecodedRecord<'_>) -> Result<()> {
     let rec = Prune::read(record.main_data)?;
     let (node, block) = place(record, 0)?;
+    // Before the page is locked: a session must be able to come to its end.
+    resolve_conflict_with_snapshot(rec.latest_removed, node)?;
     let mut page = match read_for_redo_with(record, 0, RedoMode::Normal, true)? {
         RedoAction::NeedsRedo(mut page) => {
             let bytes = data(record, 0)?;
@@ -286,6 +289,9 @@ fn vacuum(record: &DecodedRecord<'_>) -> Result<()> {
 /// C: `heap_xlog_freeze_page`.
 fn freeze(record: &DecodedRecord<'_>) -> Result<()> {
     let rec = FreezePage::read(record.main_data)?;
+    let (node, _) = place(record, 0)?;
+    // Frozen were ids before the cutoff.
+    resolve_conflict_with_snapshot(rec.cutoff.previous(), node)?;
     if let RedoAction::NeedsRedo(mut page) = read_for_redo(record, 0)? {
         let bytes = data(record, 0)?;
         change(record, &mut page, |page| apply::freeze(page, rec.count, bytes));
@@ -297,6 +303,8 @@ fn freeze(record: &DecodedRecord<'_>) -> Result<()> {
 fn visible(record: &DecodedRecord<'_>) -> Result<()> {
     let rec = Visible::read(record.main_data)?;
     let (node, block) = place(record, 1)?;
+    // Who does not see all of the page's rows must not read it by the map alone.
+    resolve_conflict_with_snapshot(rec.cutoff, node)?;
     let page = match read_for_redo(record, 1)? {
         RedoAction::NeedsRedo(mut page) => {
             let mut critical = Critical::begin();

@@ -17,7 +17,7 @@ use elog::{Result, error};
 use page::Page;
 use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
-use shmem::{ExclusiveGuard, SharedGuard};
+use shmem::{ExclusiveGuard, Reservation, SharedGuard, ShmVar};
 use wal::BlockTag;
 
 use super::critical::Critical;
@@ -177,10 +177,45 @@ impl Drop for Pin {
 thread_local! {
     /// The buffer whose other pins this process waits for. C: `PinCountWaitBuf`.
     static WAITS_FOR: Cell<u32> = const { Cell::new(NONE) };
+    static PINS_IN_THE_WAY: Cell<Option<PinsInTheWay>> = const { Cell::new(None) };
+}
+
+/// The buffer whose other pins the startup process waits for. C: `startupBufferPinWaitBufId`.
+static REPLAY_WAITS_FOR: ShmVar<AtomicU32> = ShmVar::new("Startup Buffer Pin Wait");
+
+pub(crate) fn reserve(r: &mut Reservation) {
+    r.var(&REPLAY_WAITS_FOR, || AtomicU32::new(NONE));
+}
+
+/// Waits until the function it is given says that no other process has the pin any more.
+pub type PinsInTheWay = fn(is_over: &dyn Fn() -> bool) -> Result<()>;
+
+/// For the startup process where sessions may come: how it waits for pins that are in replay's way.
+/// C: `InHotStandby` in `LockBufferForCleanup`.
+pub fn set_pins_in_the_way(wait: PinsInTheWay) {
+    PINS_IN_THE_WAY.set(Some(wait));
+}
+
+/// Whether the startup process waits for pins of some page. C: `GetStartupBufferPinWaitBufId`.
+pub fn replay_waits_for_pin() -> bool {
+    REPLAY_WAITS_FOR.try_get().is_some_and(|buffer| buffer.load(Ordering::SeqCst) != NONE)
+}
+
+/// Whether this process has a pin that the startup process waits for. C: `HoldingBufferPinThatDelaysRecovery`.
+pub fn delays_replay() -> bool {
+    let buffer = REPLAY_WAITS_FOR.try_get().map_or(NONE, |buffer| buffer.load(Ordering::SeqCst));
+    buffer != NONE && private::count(buffer) > 0
 }
 
 /// Sleeps until the flag is gone: the last of the others took it away.
 fn wait_for_pins(buffer: u32) -> Result<()> {
+    if let Some(wait) = PINS_IN_THE_WAY.get() {
+        REPLAY_WAITS_FOR.get().store(buffer, Ordering::SeqCst);
+        let waited =
+            wait(&|| desc::desc(buffer).state.load(Ordering::Acquire) & bm::PIN_COUNT_WAITER == 0);
+        REPLAY_WAITS_FOR.get().store(NONE, Ordering::SeqCst);
+        return waited;
+    }
     let mut events = Wake::LATCH_OR_DEATH;
     while desc::desc(buffer).state.load(Ordering::Acquire) & bm::PIN_COUNT_WAITER != 0 {
         miscinit::interrupt::check()?;

@@ -21,6 +21,7 @@ fn play(commands: &str) -> String {
                 line += &note("+", outcome.began);
                 line += &note("commit", outcome.committed_from);
                 line += &note("abort", outcome.aborted_from);
+                line += if outcome.prepares { " prepare" } else { "" };
                 line += &outcome.tag.map_or(String::new(), |tag| format!(" tag={tag}"));
                 line += &outcome.warning.map_or(String::new(), |w| format!(" warning={}", w.sqlstate));
             }
@@ -47,6 +48,7 @@ fn step(t: &mut Transaction, command: &str) -> Result<Outcome> {
         "begin" => Ok(t.begin()),
         "commit" => t.commit(name == "chain"),
         "rollback" => t.rollback(name == "chain"),
+        "prepare" => Ok(t.prepare()),
         "savepoint" => t.savepoint(name),
         "release" => t.release(name),
         "to" => t.rollback_to(name),
@@ -142,4 +144,24 @@ fn chain_begins_the_next_one() {
         ],
     );
     check("start; commit chain", &["start I +1", "commit chain I !25P01 then I"]);
+}
+
+#[test]
+fn preparing_ends_the_block() {
+    check(
+        "start; begin; savepoint a; prepare; end; start; end",
+        &["start I +1", "begin T", "savepoint a T +2", "prepare I prepare", "end I", "start I +1", "end I commit1"],
+    );
+    check(
+        "start; begin; fail; prepare; start; prepare",
+        &[
+            "start I +1",
+            "begin T",
+            "fail E abort1",
+            "prepare I abort1 tag=ROLLBACK",
+            "start I +1",
+            "prepare I commit1 tag=ROLLBACK warning=25P01",
+        ],
+    );
+    check("start; implicit; prepare", &["start I +1", "implicit I", "prepare I prepare warning=25P01"]);
 }

@@ -110,6 +110,12 @@ pub(super) fn compute() -> Horizons {
             h.data = older(h.data, xmin);
         }
     }
+    // What runs on the primary is needed here as well.
+    if in_recovery && let Some(oldest) = control.oldest_known() {
+        h.oldest_considered_running = older(h.oldest_considered_running, oldest);
+        h.shared = older(h.shared, oldest);
+        h.data = older(h.data, oldest);
+    }
     drop(control);
     let defer = guc::vars::VACUUM_DEFER_CLEANUP_AGE.get() as u32;
     if defer > 0 && !in_recovery {

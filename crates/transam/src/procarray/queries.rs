@@ -31,7 +31,7 @@ fn each(mut look: impl FnMut(&'static PgProc, Xid)) {
     }
 }
 
-fn vxid_of(proc: &PgProc) -> (i32, u32) {
+pub(super) fn vxid_of(proc: &PgProc) -> (i32, u32) {
     (proc.backend_id(), proc.lxid.load(Relaxed))
 }
 
@@ -134,13 +134,17 @@ pub fn count_db_backends(db: Oid) -> u32 {
 /// # Errors
 /// Of an interrupt.
 pub fn count_other_db_backends(db: Oid) -> Result<(u32, u32)> {
-    let mut left = 0;
+    let (mut left, mut prepared) = (0, 0);
     for _ in 0..LEAVE_TRIES {
         miscinit::interrupt::check()?;
-        left = 0;
+        (left, prepared) = (0, 0);
         let mut workers = Vec::new();
         each(|proc, _| {
             if Oid(proc.database_id.load(Relaxed)) != db || is_me(proc) {
+                return;
+            }
+            if proc.pid.load(Relaxed) == 0 {
+                prepared += 1;
                 return;
             }
             left += 1;
@@ -150,7 +154,7 @@ pub fn count_other_db_backends(db: Oid) -> Result<(u32, u32)> {
                 workers.push(proc.pid.load(Relaxed));
             }
         });
-        if left == 0 {
+        if left == 0 && prepared == 0 {
             break;
         }
         for pid in workers.into_iter().filter(|pid| *pid > 0) {
@@ -160,7 +164,7 @@ pub fn count_other_db_backends(db: Oid) -> Result<(u32, u32)> {
         }
         crate::pause(LEAVE_PAUSE);
     }
-    Ok((left, 0))
+    Ok((left, prepared))
 }
 
 /// The oldest id that runs, or the next one: where a standby would have to start. C: `GetOldestActiveTransactionId`.

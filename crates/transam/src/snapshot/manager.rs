@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use common::Xid;
-use elog::Result;
+use common::{SqlState, Xid};
+use elog::{Result, error};
 use shmem::proc::try_my_proc;
 
 use super::{Snapshot, SnapshotData, SnapshotKind, set_transaction_xmin};
@@ -115,8 +115,11 @@ fn stamped(data: Rc<SnapshotData>) -> Snapshot {
 /// anything else may end a snapshot's use. C: `GetTransactionSnapshot`.
 ///
 /// # Errors
-/// None so far.
+/// 0A000 for SERIALIZABLE on a standby.
 pub fn transaction_snapshot() -> Result<Snapshot> {
+    if !with(|m| m.first_taken) {
+        refuse_serializable_in_recovery()?;
+    }
     Ok(stamped(with(|m| {
         if let Some(data) = &m.of_xact {
             return data.clone();
@@ -130,6 +133,16 @@ pub fn transaction_snapshot() -> Result<Snapshot> {
         }
         data
     })))
+}
+
+/// The default may say so; where it is asked for, it is refused at once. C: in `GetSerializableTransactionSnapshot`.
+fn refuse_serializable_in_recovery() -> Result<()> {
+    if guc::vars::TRANSACTION_ISOLATION.get() != "serializable" || !wal::in_recovery() {
+        return Ok(());
+    }
+    Err(error!(SqlState::FEATURE_NOT_SUPPORTED, "cannot use serializable mode in a hot standby")
+        .detail("\"default_transaction_isolation\" is set to \"serializable\".")
+        .hint("You can use \"SET default_transaction_isolation = 'repeatable read'\" to change the default."))
 }
 
 /// A new one whatever the isolation level: for constraint checks. C: `GetLatestSnapshot`.

@@ -46,6 +46,7 @@ pub fn abort_transaction() {
         abort_subtransaction();
     }
     participants::each(|p| p.at_abort_start, |leave| leave());
+    crate::twophase::at_abort();
     let latest = record_abort();
     procarray::end_transaction(latest);
     crate::multixact::at_end();
@@ -53,7 +54,8 @@ pub fn abort_transaction() {
     finish();
 }
 
-fn finish() {
+/// The session is between transactions.
+pub(crate) fn finish() {
     end_of_own_modules();
     if crate::top_xid_if_any().is_valid() {
         elog::session::update(|session| session.xid = 0);
@@ -66,6 +68,11 @@ fn finish() {
         state.unreported.clear();
         state.publish();
     });
+}
+
+/// The ids of the top level's committed children; they stay there. C: `xactGetCommittedChildren`.
+pub(crate) fn top_children() -> Vec<Xid> {
+    with(|state| state.levels.first().map_or_else(Vec::new, |top| top.children.clone()))
 }
 
 /// The top level's id and its committed children.
@@ -148,7 +155,7 @@ fn note_end(end: Lsn) {
 }
 
 /// X2.
-fn delay_checkpoints(on: bool) {
+pub(crate) fn delay_checkpoints(on: bool) {
     if let Some(proc) = try_my_proc() {
         if on {
             proc.delay_checkpoint.fetch_or(DELAY_CHECKPOINT_START, SeqCst);

@@ -8,6 +8,8 @@ use std::cell::Cell;
 use common::{Oid, RelFileNode, Xid};
 use elog::Result;
 
+use crate::twophase::Prepared;
+
 /// When, among all that happens at the end of a transaction, a participant is called. The order is that of C's
 /// `CommitTransaction` and `AbortTransaction`; within a phase, that of registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +83,12 @@ pub struct Participant {
     pub at_sub_commit: Option<fn(level: u32)>,
     /// The level is undone.
     pub at_sub_abort: Option<fn(level: u32)>,
+    /// The transaction is about to be prepared: refuses, or saves state with [`crate::twophase::register_record`].
+    pub at_prepare: Option<fn() -> Result<()>>,
+    /// It is prepared: what it has goes to the PGPROC that stands for it; before others see it there alone.
+    pub hand_over: Option<fn(Prepared)>,
+    /// It is prepared: the session forgets it. Without this, [`Participant::at_commit`] is called.
+    pub post_prepare: Option<fn()>,
     /// Adds to the commit record (`true`) or to the abort record (`false`) of this level: 1 for the transaction.
     pub commit_record: Option<fn(extras: &mut CommitExtras, commit: bool, level: u32)>,
     /// After each command that wrote: its changes become visible to the next. C: `AtCCI_LocalCache`.
@@ -102,6 +110,9 @@ impl Participant {
             at_sub_start: None,
             at_sub_commit: None,
             at_sub_abort: None,
+            at_prepare: None,
+            hand_over: None,
+            post_prepare: None,
             commit_record: None,
             on_command_end: None,
         }
@@ -147,12 +158,12 @@ pub(super) fn init() {
 }
 
 /// Calls one hook of all that have it.
-pub(super) fn each<H>(hook: impl Fn(&Participant) -> Option<H>, mut call: impl FnMut(H)) {
+pub(crate) fn each<H>(hook: impl Fn(&Participant) -> Option<H>, mut call: impl FnMut(H)) {
     ALL.get().iter().filter_map(hook).for_each(&mut call);
 }
 
 /// As [`each`], until one fails.
-pub(super) fn try_each<H>(
+pub(crate) fn try_each<H>(
     hook: impl Fn(&Participant) -> Option<H>,
     call: impl FnMut(H) -> Result<()>,
 ) -> Result<()> {
@@ -160,7 +171,7 @@ pub(super) fn try_each<H>(
 }
 
 /// What all add to a record.
-pub(super) fn extras(commit: bool, level: u32) -> CommitExtras {
+pub(crate) fn extras(commit: bool, level: u32) -> CommitExtras {
     let mut extras = CommitExtras::default();
     each(|p| p.commit_record, |add| add(&mut extras, commit, level));
     extras

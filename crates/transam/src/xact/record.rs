@@ -20,6 +20,7 @@ use wal::{Record, RmgrId, SPECIAL_REL_UPDATE};
 
 use super::CommitExtras;
 use crate::log;
+use crate::twophase::StatsItem;
 
 /// C: `XLOG_XACT_COMMIT`.
 pub(crate) const XLOG_COMMIT: u8 = 0x00;
@@ -51,6 +52,7 @@ mod xinfo {
     pub(super) const TWOPHASE: u32 = 1 << 4;
     pub(super) const ORIGIN: u32 = 1 << 5;
     pub(super) const AE_LOCKS: u32 = 1 << 6;
+    pub(super) const GID: u32 = 1 << 7;
     pub(super) const DROPPED_STATS: u32 = 1 << 8;
     pub(super) const APPLY_FEEDBACK: u32 = 1 << 29;
     pub(super) const RELCACHE_FILE: u32 = 1 << 30;
@@ -68,6 +70,17 @@ pub(super) struct Completion {
     pub(super) logical: bool,
 }
 
+/// What COMMIT PREPARED and ROLLBACK PREPARED add. C: `twophase_xid`, `twophase_gid`.
+#[derive(Clone, Copy)]
+pub(crate) struct OfPrepared<'a> {
+    /// The transaction that ends.
+    pub(crate) xid: Xid,
+    /// Its identifier: written for logical decoding.
+    pub(crate) gid: &'a [u8],
+    /// Statistics that go with its tables.
+    pub(crate) dropped_stats: &'a [StatsItem],
+}
+
 /// Builds a commit (or abort) record: its info byte and data.
 pub(super) fn build(
     commit: bool,
@@ -75,6 +88,7 @@ pub(super) fn build(
     children: &[Xid],
     extras: &CommitExtras,
     completion: Completion,
+    prepared: Option<OfPrepared<'_>>,
 ) -> (u8, Vec<u8>) {
     let mut flags = if extras.access_exclusive_locks { xinfo::AE_LOCKS } else { 0 };
     if commit {
@@ -95,7 +109,12 @@ pub(super) fn build(
         word(&mut body, children.len() as u32);
         children.iter().for_each(|xid| word(&mut body, xid.0));
     }
-    let mut info = if commit { XLOG_COMMIT } else { XLOG_ABORT };
+    let mut info = match (commit, prepared.is_some()) {
+        (true, false) => XLOG_COMMIT,
+        (false, false) => XLOG_ABORT,
+        (true, true) => XLOG_COMMIT_PREPARED,
+        (false, true) => XLOG_ABORT_PREPARED,
+    };
     if !extras.dropped_files.is_empty() {
         flags |= xinfo::FILES;
         info |= SPECIAL_REL_UPDATE;
@@ -104,10 +123,25 @@ pub(super) fn build(
             [node.spc, node.db, node.rel].into_iter().for_each(|oid| word(&mut body, oid.0));
         }
     }
+    let stats = prepared.map_or(&[][..], |prepared| prepared.dropped_stats);
+    if !stats.is_empty() {
+        flags |= xinfo::DROPPED_STATS;
+        word(&mut body, stats.len() as u32);
+        body.extend_from_slice(stats.as_flattened());
+    }
     if !invals.is_empty() {
         flags |= xinfo::INVALS;
         word(&mut body, invals.len() as u32);
         invals.iter().for_each(|message| body.extend_from_slice(message));
+    }
+    if let Some(prepared) = prepared {
+        flags |= xinfo::TWOPHASE;
+        word(&mut body, prepared.xid.0);
+        if completion.logical {
+            flags |= xinfo::GID;
+            body.extend_from_slice(prepared.gid);
+            body.push(0);
+        }
     }
     let mut data = time.to_le_bytes().to_vec();
     if flags != 0 {
@@ -141,9 +175,30 @@ pub(super) fn write(
         record.with_xid(xid).data(&time);
         return record.insert();
     }
-    let (info, data) = build(commit, time, children, extras, completion);
+    let (info, data) = build(commit, time, children, extras, completion, None);
     let mut record = Record::new(RmgrId::Xact, info);
     record.with_xid(xid).data(&data);
+    record.include_origin();
+    record.insert()
+}
+
+/// Writes the record that ends a prepared transaction; returns its end. The record's own id is that of the session's
+/// transaction, if it has one.
+pub(crate) fn write_prepared(
+    commit: bool,
+    time: i64,
+    children: &[Xid],
+    extras: &CommitExtras,
+    prepared: OfPrepared<'_>,
+) -> Lsn {
+    let completion = Completion {
+        force_sync: false,
+        apply_feedback: guc::vars::SYNCHRONOUS_COMMIT.get() == "remote_apply",
+        logical: guc::vars::WAL_LEVEL.get() == "logical",
+    };
+    let (info, data) = build(commit, time, children, extras, completion, Some(prepared));
+    let mut record = Record::new(RmgrId::Xact, info);
+    record.data(&data);
     record.include_origin();
     record.insert()
 }
@@ -167,6 +222,8 @@ pub(crate) struct Parsed {
     pub(crate) invalidations: Vec<[u8; 16]>,
     pub(crate) relcache_init_file: bool,
     pub(crate) force_sync: bool,
+    /// It held AccessExclusive locks that standbys know of.
+    pub(crate) access_exclusive_locks: bool,
     /// Of COMMIT PREPARED: the transaction, which is not the record's.
     pub(crate) two_phase_xid: Option<Xid>,
     pub(crate) origin: Option<(Lsn, i64)>,
@@ -211,6 +268,7 @@ fn parse_parts(info: u8, bytes: &mut Bytes<'_>) -> Option<Parsed> {
     let flags = if info & HAS_INFO != 0 { bytes.word()? } else { 0 };
     parsed.relcache_init_file = flags & xinfo::RELCACHE_FILE != 0;
     parsed.force_sync = flags & xinfo::FORCE_SYNC != 0;
+    parsed.access_exclusive_locks = flags & xinfo::AE_LOCKS != 0;
     if flags & xinfo::DBINFO != 0 {
         parsed.database = Some((Oid(bytes.word()?), Oid(bytes.word()?)));
     }
@@ -229,8 +287,7 @@ fn parse_parts(info: u8, bytes: &mut Bytes<'_>) -> Option<Parsed> {
     }
     if flags & xinfo::TWOPHASE != 0 {
         parsed.two_phase_xid = Some(Xid(bytes.word()?));
-        const HAS_GID: u32 = 1 << 7;
-        if flags & HAS_GID != 0 {
+        if flags & xinfo::GID != 0 {
             let end = bytes.0.iter().position(|b| *b == 0)?;
             bytes.0 = &bytes.0[end + 1..];
         }

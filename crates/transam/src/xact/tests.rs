@@ -228,7 +228,7 @@ fn a_commit_record_as_postgresql_writes_it() {
         access_exclusive_locks: false,
         database: (Oid(5), Oid(1663)),
     };
-    let (info, data) = build(true, 0x0102, &[Xid(9)], &extras, Completion::default());
+    let (info, data) = build(true, 0x0102, &[Xid(9)], &extras, Completion::default(), None);
     assert_eq!(info, 0x81);
     let mut expected = vec![2, 1, 0, 0, 0, 0, 0, 0];
     for word in [0x4000_000Fu32, 5, 1663, 1, 9, 1, 1663, 5, 16384, 1] {
@@ -236,7 +236,7 @@ fn a_commit_record_as_postgresql_writes_it() {
     }
     expected.extend_from_slice(&[7; 16]);
     assert_eq!(data, expected);
-    let (info, data) = build(false, 1, &[], &CommitExtras::default(), Completion::default());
+    let (info, data) = build(false, 1, &[], &CommitExtras::default(), Completion::default(), None);
     assert_eq!((info, data.len()), (0x20, 8));
 }
 
@@ -249,6 +249,8 @@ proptest! {
         files in proptest::collection::vec((1u32.., 1u32.., 1u32..), 0..5),
         invals in proptest::collection::vec(any::<[u8; 16]>(), 0..5),
         force_sync: bool,
+        prepared: bool,
+        logical: bool,
     ) {
         let children: Vec<Xid> = children.into_iter().map(Xid).collect();
         let files: Vec<_> =
@@ -260,16 +262,18 @@ proptest! {
             access_exclusive_locks: true,
             database: (Oid(1), Oid(2)),
         };
-        let completion = Completion { force_sync, ..Completion::default() };
-        let (info, data) = build(commit, time, &children, &extras, completion);
+        let completion = Completion { force_sync, logical, ..Completion::default() };
+        let of = super::record::OfPrepared { xid: Xid(9), gid: b"name", dropped_stats: &[[7; 12]] };
+        let (info, data) = build(commit, time, &children, &extras, completion, prepared.then_some(of));
         let parsed = parse(info & 0xF0, &data).unwrap();
         let invals = if commit { invals } else { Vec::new() };
-        let database = (!invals.is_empty()).then_some((Oid(1), Oid(2)));
+        let database = (logical || !invals.is_empty()).then_some((Oid(1), Oid(2)));
         prop_assert_eq!(
             parsed,
             Parsed {
                 time, database, children, files, invalidations: invals,
-                force_sync: force_sync && commit, ..Parsed::default()
+                force_sync: force_sync && commit, access_exclusive_locks: true,
+                two_phase_xid: prepared.then_some(Xid(9)), ..Parsed::default()
             }
         );
         // Cut anywhere, it is an error and never a panic.
