@@ -1,30 +1,38 @@
 //! The startup process: brings the cluster to a state from which sessions can begin, then ends.
 //!
 //! Started by: the postmaster, at start and after each crash of a child, once checkpointer and writer run.
-//! Woken by:   nothing; it works through its list and leaves.
+//! Woken by:   its latch, while it waits for more WAL or stands still: SIGHUP, SIGUSR2 (promotion), `wal::recovery::wakeup`.
 //! Ends by:    exit 0 = done, the cluster opens. SIGTERM = exit 1, between two records; SIGQUIT = exit 2, at once.
 //!             Death of the postmaster = exit 1 at its next look.
 //! If it dies: the postmaster gives up: it stops everything and exits 1.
-//! Differs from PG 15: crash recovery only: a `backup_label`, `recovery.signal` or `standby.signal` is refused.
+//!             At the recovery target, exit 3 if that is what was asked for: the cluster is to stop.
+//! Differs from PG 15: no streaming: `primary_conninfo` is ignored with a WARNING.
 //!
 //! What it does, in order:
 //!
-//! 1. reads pg_control and the last checkpoint's record (`begin`), and decides whether to recover;
+//! 1. reads pg_control, the files that ask for archive recovery (`signals`), the label of a base backup (`label`) and the
+//!    last checkpoint's record, and decides whether and where to recover (`begin`);
 //! 2. tidies up what a crash left (`cleanup`);
 //! 3. sets the counters of transactions as they were at the checkpoint (`transam::startup`);
-//! 4. replays WAL to its end (`redo`, with the table in [`rmgr`] and the records of WAL itself in `xlog`);
-//! 5. makes WAL ready for writing behind that end (`wal::startup`);
+//! 4. replays WAL (`perform`, `redo`, with the table in [`rmgr`] and the records of WAL itself in `xlog`) to its end or to the
+//!    target (`target`), from `pg_wal` or from the archive (`source`), along timelines (`timelines`); on the way it tells when
+//!    sessions may read (`consistency`), and stands still if it is asked to (`pause`);
+//! 5. makes WAL ready for writing behind that end, after archive recovery on a new timeline (`finish`);
 //! 6. has the end-of-recovery checkpoint made, so that the next start need not do the same again;
 //! 7. opens the cluster: pg_control says "in production".
 //!
-//! A crash at any moment before the end of 6 leaves pg_control with the old checkpoint, and all of this is
-//! done again (R2).
+//! A crash at any moment before the end of 6 leaves pg_control with the old checkpoint or the last restartpoint, and all of
+//! this is done again from there (R2).
 //!
 //! C counterpart: postmaster/startup.c, `StartupXLOG` of xlog.c, xlogrecovery.c.
 
 #![forbid(unsafe_code)]
 
 mod begin; // 1. where to begin
+mod label; // 1b. ... with a base backup
+mod signals; // 1a. what is asked for
+mod state; // what the others have in common
+
 mod cleanup; // 2. files that a crash leaves
 
 mod redo; // 3. the loop
@@ -33,20 +41,29 @@ pub mod rmgr; // 4a. who replays what
 mod identify; // 4c. what records are called
 mod xlog; // 4b. the records of WAL itself
 
-mod progress; // 5. what the log says meanwhile
+mod consistency; // 5. whether the data can be trusted
+mod pause; // 6. standing still
+mod perform; // 4. around each record
+mod source; // 7. where WAL comes from
+mod target; // 8. where to stop
+mod timelines; // 9. along which timelines
+
+mod finish; // 10. the end
+
+mod progress; // what the log says meanwhile
 
 use checkpointer::CheckpointFlags;
-use common::pg_control::{ControlFileData, DbState};
-use common::{SqlState, Xid};
-use elog::{Result, Severity, ereport, pg_error};
+use common::pg_control::ControlFileData;
+use elog::{Result, Severity};
 use miscinit::child::ChildStart;
 use miscinit::interrupt::{self, Pending};
-use miscinit::{exit, globals, ps_status};
-use wal::{DecodedRecord, Reader};
+use miscinit::{exit, globals};
 
 use begin::Plan;
 use cleanup::Unlogged;
-use redo::{Around, Replayed};
+use redo::{Reader, Replayed};
+use signals::Wish;
+use source::Source;
 
 /// Entry point. C: `StartupProcessMain`.
 pub fn startup_main(start: ChildStart) -> ! {
@@ -55,7 +72,7 @@ pub fn startup_main(start: ChildStart) -> ! {
     interrupt::set_processor(leave_if_asked);
     rmgr::register_builtin();
     elog::set_context_source(Some(redo::context));
-    match start_cluster(&request_end_of_recovery_checkpoint) {
+    match start_cluster(&Checkpointer) {
         Ok(()) => exit::proc_exit(0),
         Err(error) if error.severity >= Severity::Panic => elog::abort(error),
         Err(error) => {
@@ -85,15 +102,31 @@ fn between_records(records: &mut u32) -> Result<()> {
     leave_if_asked()
 }
 
-/// Step 6. C: `PerformRecoveryXLogAction`.
-fn request_end_of_recovery_checkpoint() -> Result<()> {
-    checkpointer::request_checkpoint(
-        CheckpointFlags::END_OF_RECOVERY | CheckpointFlags::IMMEDIATE | CheckpointFlags::WAIT,
-    )
+/// Who makes the checkpoints of the end.
+trait Checkpoints {
+    /// Step 6: made when this returns.
+    fn end_of_recovery(&self) -> Result<()>;
+    /// Not waited for.
+    fn after_promotion(&self) -> Result<()>;
+}
+
+/// The process for it.
+struct Checkpointer;
+
+impl Checkpoints for Checkpointer {
+    fn end_of_recovery(&self) -> Result<()> {
+        checkpointer::request_checkpoint(
+            CheckpointFlags::END_OF_RECOVERY | CheckpointFlags::IMMEDIATE | CheckpointFlags::WAIT,
+        )
+    }
+
+    fn after_promotion(&self) -> Result<()> {
+        checkpointer::request_checkpoint(CheckpointFlags::FORCE)
+    }
 }
 
 /// C: `StartupXLOG`.
-fn start_cluster(checkpoint: &dyn Fn() -> Result<()>) -> Result<()> {
+fn start_cluster(checkpoints: &dyn Checkpoints) -> Result<()> {
     let data_dir = globals::data_dir();
     let control = wal::control_file::read()?;
     begin::log_previous_end(control.state, &timestamp_text(control.time));
@@ -103,113 +136,44 @@ fn start_cluster(checkpoint: &dyn Fn() -> Result<()>) -> Result<()> {
         cleanup::sync_data_directory()?;
     }
     cleanup::remove_temporary_files(data_dir);
-    begin::refuse_other_recoveries(data_dir)?;
-    let timeline = control.checkpoint_copy.this_timeline;
-    let mut reader = Reader::new(wal::segment::wal_dir(), control.xlog_seg_size, timeline);
+    let signals = signals::read(data_dir)?;
+    let wish = Wish::read(signals, begin::known_timeline(&control))?;
+    signals::log_begin(signals, &wish.target);
+    let mut reader = Reader::with_source(Source::new(wish.latest_timeline), control.xlog_seg_size);
     reader.set_system_identifier(control.system_identifier);
-    let plan = begin::plan(&control, &mut reader)?;
-    wal::startup::attach(&ControlFileData { checkpoint_copy: plan.checkpoint.clone(), ..control });
+    let plan = begin::plan(&control, signals, &mut reader)?;
+    if plan.recover && !state::in_archive() {
+        begin::log_crash_recovery(&control);
+    }
+    wal::startup::attach(&ControlFileData { checkpoint_copy: plan.checkpoint.clone(), ..control.clone() });
     transam::startup(&transam::StartupState::of_checkpoint(&plan.checkpoint))?;
+    let target_timeline = state::with(|state| state.target_timeline.get());
+    wal::timeline::restore_history_files(plan.checkpoint.this_timeline, target_timeline)?;
+    transam::twophase::restore_from_disk()?;
     xlog::set_full_page_writes(plan.checkpoint.full_page_writes);
-    let replayed = if plan.recover { recover(&plan, &mut reader)? } else { Replayed::default() };
-    if plan.recover {
-        cleanup::reset_unlogged(data_dir, Unlogged::Init)?;
-    }
-    leave_if_asked()?;
-    open_wal(&plan, &replayed, &mut reader)?;
-    ps_status::set_activity("");
-    if plan.recover {
-        checkpoint()?;
-    }
-    open_cluster()
+    let replayed =
+        if plan.recover { recover(&plan, &wish, &control, &mut reader)? } else { Replayed::default() };
+    finish::finish(&plan, (signals, &wish), &replayed, &mut reader, checkpoints)
 }
 
-/// Steps 2 and 4. C: the `InRecovery` part of `StartupXLOG`, `PerformWalRecovery`.
-fn recover(plan: &Plan, reader: &mut Reader) -> Result<Replayed> {
-    ereport!(Log, "database system was not properly shut down; automatic recovery in progress");
-    wal::control_file::update(|control| {
-        control.state = DbState::InCrashRecovery;
-        control.time = unix_now();
-        control.checkpoint = plan.checkpoint_start;
-        control.checkpoint_copy = plan.checkpoint.clone();
-    })?;
-    // Nobody knows which counters were lost.
-    pgstat::reset_all();
+/// Steps 2 and 4. C: the `InRecovery` part of `StartupXLOG`.
+fn recover(plan: &Plan, wish: &Wish, control: &ControlFileData, reader: &mut Reader) -> Result<Replayed> {
+    begin::record_start(plan, control.state)?;
+    consistency::check_required_settings(control)?;
+    if begin::is_crash(control.state) {
+        // Nobody knows which counters were lost.
+        pgstat::reset_all();
+    }
     cleanup::reset_unlogged(globals::data_dir(), Unlogged::Cleanup)?;
-    wal::startup::begin_redo(plan.checkpoint.redo, false);
+    wal::startup::begin_redo(plan.checkpoint.redo, state::in_archive());
     storage::smgr::set_in_redo(true);
-    let mut title = Title::default();
-    let mut records = 0;
-    let mut last_xid = Xid::INVALID;
-    let timeline = plan.checkpoint.this_timeline;
-    let mut around = Around {
-        between: &mut || between_records(&mut records),
-        before: &mut |record| {
-            title.follow(record);
-            // Ids seen in WAL were in use: the next one comes after them.
-            if record.xid != last_xid {
-                last_xid = record.xid;
-                transam::varsup::advance_past(record.xid);
-            }
-            wal::recovery_point::set_replayed(record.end_lsn, timeline);
-        },
-    };
-    // A checkpoint made online has its redo point before its record; one made at shutdown is its own redo point.
-    let from =
-        if plan.checkpoint.redo < plan.checkpoint_start { plan.checkpoint.redo } else { plan.checkpoint_end };
-    let replayed = redo::replay(reader, from, &rmgr::TABLE, &mut around)?;
-    if replayed.records == 0 {
-        ereport!(Log, "redo is not required");
-    } else {
+    perform::prepare_hot_standby(plan)?;
+    let replayed = perform::replay(plan, wish, reader)?;
+    if !wal::recovery::reached_consistency() && replayed.records > 0 {
         storage::redo::check_invalid_pages()?;
     }
     storage::smgr::set_in_redo(false);
     Ok(replayed)
-}
-
-/// The title shows the segment that is being replayed. C: `recovering %s` in `XLogFileRead`.
-#[derive(Default)]
-struct Title {
-    segment: Option<wal::SegNo>,
-}
-
-impl Title {
-    fn follow(&mut self, record: &DecodedRecord<'_>) {
-        let segment = wal::geometry().segment(record.lsn);
-        if self.segment.replace(segment) != Some(segment) {
-            let name = wal::segment::name(wal::timeline(), segment, wal::geometry());
-            ps_status::set_activity(&format!("recovering {name}"));
-        }
-    }
-}
-
-/// Step 5: WAL goes on where it ends. Only this process may write it yet. C: `FinishWalRecovery` and what follows it.
-fn open_wal(plan: &Plan, replayed: &Replayed, reader: &mut Reader) -> Result<()> {
-    let last_record = if replayed.records == 0 { plan.checkpoint_start } else { replayed.last_record };
-    let end = wal::startup::find_end(reader, last_record, replayed.broken)
-        .map_err(|reason| pg_error!(Panic, SqlState::DATA_CORRUPTED, "{reason}"))?;
-    let (timeline, previous) = (plan.checkpoint.this_timeline, plan.checkpoint.prev_timeline);
-    wal::startup::begin_writing(&end, timeline, previous);
-    wal::recycle::preallocate(end.end, timeline)?;
-    transam::trim()?;
-    if let Some(broken) = end.broken {
-        wal::records::log_overwrite_contrecord(broken.start, broken.missing)?;
-    }
-    wal::startup::set_full_page_writes(xlog::full_page_writes());
-    wal::records::update_full_page_writes();
-    Ok(())
-}
-
-/// Step 7.
-fn open_cluster() -> Result<()> {
-    wal::records::report_parameters()?;
-    wal::control_file::update(|control| {
-        control.state = DbState::InProduction;
-        control.time = unix_now();
-    })?;
-    // From here on everybody may write.
-    wal::startup::finish();
-    Ok(())
 }
 
 /// A moment as the log shows it: whole seconds in `log_timezone`.
@@ -221,13 +185,18 @@ fn timestamp_text(unix_secs: i64) -> String {
 
 /// A moment of WAL (microseconds since 2000-01-01) as SQL shows it. C: `timestamptz_to_str`.
 fn timestamp_text_micros(pg_micros: i64) -> String {
-    let zone = elog::timezone(&guc::vars::LOG_TIMEZONE.get()).unwrap_or(jiff::tz::TimeZone::UTC);
+    let zone = elog::timezone(&guc::vars::TIMEZONE.get()).unwrap_or(jiff::tz::TimeZone::UTC);
     let unix = pg_micros.saturating_add(activity::PG_EPOCH_MICROS);
     let moment = jiff::Timestamp::from_microsecond(unix).unwrap_or_default().to_zoned(zone);
     let text = moment.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    let hours = moment.offset().seconds() / 3600;
-    format!("{text}{hours:+03}")
+    let east = moment.offset().seconds();
+    let (sign, minutes) = (if east < 0 { '-' } else { '+' }, east.abs() / 60);
+    let zone = match minutes % 60 {
+        0 => format!("{sign}{:02}", minutes / 60),
+        rest => format!("{sign}{:02}:{rest:02}", minutes / 60),
+    };
+    format!("{text}{zone}")
 }
 
 fn unix_now() -> i64 {

@@ -11,12 +11,18 @@
 
 use std::cell::Cell;
 
-use common::{Lsn, SqlState};
+use common::{Lsn, SqlState, TimeLineId};
 use elog::{PgError, Result, Severity, ereport, fatal, pg_error};
-use wal::{BrokenRecord, DecodedRecord, ReadErrorKind, Reader};
+use wal::{BrokenRecord, DecodedRecord, PageSource, ReadError, ReadErrorKind};
 
 use crate::progress::{Progress, Usage};
 use crate::rmgr::{self, Table};
+use crate::source::{self, Source};
+use crate::target::Stop;
+use crate::{consistency, pause, state};
+
+/// The reader of recovery.
+pub(crate) type Reader = wal::Reader<Source>;
 
 /// What the loop found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,70 +35,184 @@ pub(crate) struct Replayed {
     pub(crate) end: Lsn,
     /// What comes there: a record that was begun and whose rest was never written. C: `abortedRecPtr`.
     pub(crate) broken: Option<BrokenRecord>,
+    /// The target that was reached, if there was one. C: `reachedRecoveryTarget`.
+    pub(crate) stop: Option<Stop>,
 }
 
-/// What is asked between two records.
-pub(crate) struct Around<'a> {
-    /// R4. C: `HandleStartupProcInterrupts`.
-    pub(crate) between: &'a mut dyn FnMut() -> Result<()>,
-    /// Before a record is replayed: its transaction id, the process title.
-    pub(crate) before: &'a mut dyn FnMut(&DecodedRecord<'_>),
+/// What is asked, and told, around each record.
+pub(crate) trait Around {
+    /// Before a record is touched (R4): to leave, to wait, or to stop here. C: `HandleStartupProcInterrupts`,
+    /// `recoveryPausesHere`, `recoveryStopsBefore`, `recoveryApplyDelay`.
+    ///
+    /// # Errors
+    /// Ends the recovery.
+    fn before(&mut self, record: &DecodedRecord<'_>) -> Result<Option<Stop>>;
+
+    /// It is about to be replayed. C: the first part of `ApplyWalRecord`.
+    ///
+    /// # Errors
+    /// Ends the recovery.
+    fn begin(&mut self, record: &DecodedRecord<'_>) -> Result<()>;
+
+    /// It has been replayed; whether to stop. C: the rest of `ApplyWalRecord`, `recoveryStopsAfter`.
+    ///
+    /// # Errors
+    /// Ends the recovery.
+    fn after(&mut self, record: &DecodedRecord<'_>) -> Result<Option<Stop>>;
+
+    /// At the target, before the resource managers finish. C: the `switch` over `recoveryTargetAction`.
+    ///
+    /// # Errors
+    /// Ends the recovery.
+    fn at_target(&mut self) -> Result<()>;
 }
 
-/// Replays from `redo` to the end of WAL. C: `PerformWalRecovery`.
+/// What became of one record.
+enum Step {
+    /// It was replayed, perhaps as the last one.
+    Replayed { start: Lsn, end: Lsn, stop: Option<Stop> },
+    /// It was not.
+    StopBefore(Stop),
+}
+
+/// Replays from `redo` on `timeline` to the end of WAL, or to where `around` says. C: `PerformWalRecovery`.
 ///
 /// # Errors
-/// FATAL from a resource manager, with the record as context; what `between` returns.
+/// FATAL from a resource manager, with the record as context; what `around` returns.
 pub(crate) fn replay(
     reader: &mut Reader,
     redo: Lsn,
+    timeline: TimeLineId,
     table: &Table,
-    around: &mut Around<'_>,
+    around: &mut dyn Around,
 ) -> Result<Replayed> {
-    reader.begin_read(redo);
+    begin_read(reader, redo, timeline);
     let mut replayed = Replayed::default();
     let usage = Usage::begin();
     let mut progress = Progress::begin();
-    while let Some(record) = read_record(reader, Severity::Log) {
-        if replayed.records == 0 {
-            table.start_all();
-            ereport!(Log, "redo starts at {}", record.lsn);
+    let mut began = false;
+    loop {
+        let step = read_with(reader, Purpose::Replay, &mut |record| {
+            if !std::mem::replace(&mut began, true) {
+                state::with(|state| state.in_redo.set(true));
+                table.start_all();
+                ereport!(Log, "redo starts at {}", record.lsn);
+            }
+            if !wal::restore::standby_mode() {
+                progress.report("redo in progress", || format!("current LSN: {}", record.lsn));
+            }
+            one_record(table, record, around)
+        })?;
+        let Some(step) = step else { break };
+        let stop = match step {
+            Step::StopBefore(stop) => Some(stop),
+            Step::Replayed { start, end, stop } => {
+                replayed.records += 1;
+                (replayed.last_record, replayed.end) = (start, end);
+                crate::xlog::verify_overwrite(reader.overwritten_record())?;
+                stop
+            }
+        };
+        if stop.is_some() {
+            replayed.stop = stop;
+            around.at_target()?;
+            break;
         }
-        progress.report("redo in progress", || format!("current LSN: {}", record.lsn));
-        (around.between)()?;
-        (around.before)(&record);
-        apply(table, &record)?;
-        replayed.records += 1;
-        replayed.last_record = record.lsn;
-        replayed.end = record.end_lsn;
-        crate::xlog::verify_overwrite(reader.overwritten_record())?;
     }
-    replayed.broken = reader.broken_record();
-    if replayed.records > 0 {
+    // Archive recovery goes on behind the last whole record, on a timeline of its own.
+    replayed.broken = reader.broken_record().filter(|_| !state::archive_requested());
+    if began {
         table.clean_all();
-        ereport!(Log, "redo done at {} system usage: {}", replayed.last_record, usage.show());
+        // The last record read, also if it was not replayed.
+        let last = reader.last_record().unwrap_or(replayed.last_record);
+        ereport!(Log, "redo done at {last} system usage: {}", usage.show());
+        state::with(|state| state.in_redo.set(false));
     }
     Ok(replayed)
 }
 
-/// The next record; at the end of WAL the reason is logged. C: `ReadRecord`.
-pub(crate) fn read_record(reader: &mut Reader, severity: Severity) -> Option<DecodedRecord<'_>> {
-    match reader.next() {
-        Ok(record) => record,
-        Err(reason) => {
-            if reason.kind == ReadErrorKind::CannotOpen {
-                // WAL that is there must not be taken for its end.
-                elog::abort(pg_error!(Panic, SqlState::IO_ERROR, "{}", reason.message));
+fn one_record(table: &Table, record: &DecodedRecord<'_>, around: &mut dyn Around) -> Result<Step> {
+    if let Some(stop) = around.before(record)? {
+        ereport!(Log, "{}", stop.message());
+        return Ok(Step::StopBefore(stop));
+    }
+    around.begin(record)?;
+    apply(table, record)?;
+    let stop = around.after(record)?;
+    if let Some(stop) = &stop {
+        ereport!(Log, "{}", stop.message());
+    }
+    Ok(Step::Replayed { start: record.lsn, end: record.end_lsn, stop })
+}
+
+/// Goes to a record on a timeline. C: `XLogPrefetcherBeginRead`.
+pub(crate) fn begin_read(reader: &mut Reader, lsn: Lsn, timeline: TimeLineId) {
+    state::with(|state| state.replay_timeline.set(timeline));
+    reader.begin_read(lsn);
+}
+
+/// What a record is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To find out where to begin: without it there is no recovery at all. C: `fetching_ckpt`.
+    Checkpoint,
+    /// To be replayed: none is the end of WAL.
+    Replay,
+    /// It has been there before.
+    Again,
+}
+
+impl Purpose {
+    fn severity(self) -> Severity {
+        if self == Purpose::Again { Severity::Panic } else { Severity::Log }
+    }
+}
+
+/// Hands the next record to `take`; `None` at the end of WAL, whose reason is logged. C: `ReadRecord`.
+///
+/// # Errors
+/// What `take` returns; PANIC if what must be there is not; what the archive or a wait returns.
+pub(crate) fn read_with<R>(
+    reader: &mut Reader,
+    purpose: Purpose,
+    take: &mut dyn FnMut(&DecodedRecord<'_>) -> Result<R>,
+) -> Result<Option<R>> {
+    let random = reader.last_record().is_none();
+    reader.source_mut().prepare(random, purpose.severity());
+    loop {
+        match reader.next() {
+            Ok(Some(record)) => return take(&record).map(Some),
+            Ok(None) => return Ok(None),
+            Err(reason) => {
+                if !try_again(reader, &reason, purpose)? {
+                    return Ok(None);
+                }
             }
-            // That the next segment was never made is the usual end of WAL.
-            let severity = if reason.kind == ReadErrorKind::NoSegment { Severity::Debug2 } else { severity };
-            if elog::wants(severity) {
-                let report = pg_error!(Log, SqlState::SUCCESSFUL_COMPLETION, "{}", reason.message);
-                report.with_severity(severity).report();
-            }
-            None
         }
     }
+}
+
+/// There is no valid record here. True if there may be one elsewhere. C: the second half of `ReadRecord`.
+fn try_again(reader: &mut Reader, reason: &ReadError, purpose: Purpose) -> Result<bool> {
+    if reason.kind == ReadErrorKind::Fatal {
+        let unexplained = || fatal!(SqlState::INTERNAL_ERROR, "WAL cannot be read");
+        return Err(reader.source_mut().take_error().unwrap_or_else(unexplained));
+    }
+    let end = reader.position();
+    if !reason.message.is_empty() {
+        if purpose == Purpose::Again {
+            return Err(pg_error!(Panic, SqlState::DATA_CORRUPTED, "{}", reason.message));
+        }
+        let severity = reader.source_mut().severity_at(purpose.severity(), end);
+        source::report_at(severity, &reason.message);
+    }
+    reader.source_mut().set_failed();
+    if state::archive_requested() && !state::in_archive() && purpose != Purpose::Checkpoint {
+        consistency::switch_into_archive_recovery(end)?;
+        reader.source_mut().restart();
+        return Ok(true);
+    }
+    Ok(wal::restore::standby_mode() && !pause::promotion_triggered()?)
 }
 
 thread_local! {
@@ -107,8 +227,8 @@ pub(crate) fn context() -> Option<String> {
     if at == Lsn::INVALID {
         return None;
     }
-    let size = wal::geometry().segment_size();
-    let mut reader = Reader::new(wal::segment::wal_dir(), size, wal::timeline());
+    let (size, timeline) = (wal::geometry().segment_size(), state::with(|state| state.file_timeline.get()));
+    let mut reader = wal::Reader::new(wal::segment::wal_dir(), size, timeline);
     reader.begin_read(at);
     let record = reader.next().ok()??;
     Some(context_of(&rmgr::TABLE, &record))

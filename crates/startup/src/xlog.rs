@@ -5,13 +5,17 @@
 use std::cell::Cell;
 
 use common::pg_control::CheckPoint;
-use common::{Lsn, SqlState};
-use elog::{Result, Severity, ereport, fatal};
+use common::{Lsn, SqlState, TimeLineId};
+use elog::{Result, ereport, fatal, pg_error};
 use storage::redo::RedoAction;
 use transam::StartupState;
+use transam::standby::StandbyState;
 use wal::DecodedRecord;
 use wal::checkpoint::info;
 use wal::redo::XlogRecord;
+
+use crate::redo::{self, Purpose, Reader};
+use crate::{consistency, state};
 
 /// C: `xlog_identify`.
 pub(crate) fn identify(info_byte: u8) -> Option<&'static str> {
@@ -58,15 +62,12 @@ pub(crate) fn full_page_writes() -> bool {
     FULL_PAGE_WRITES.get()
 }
 
-/// C: `xlog_redo`.
+/// C: `xlog_redo`, `xlogrecovery_redo`.
 pub(crate) fn redo(record: &DecodedRecord<'_>) -> Result<()> {
     match wal::redo::redo(record)? {
         // Exactly this: it may also go around.
         XlogRecord::NextOid(oid) => transam::varsup::redo_next_oid(oid, true),
-        // A shutdown checkpoint's counters are exact, an online one's may lag behind what was replayed since.
-        XlogRecord::Checkpoint { checkpoint, shutdown } => {
-            transam::redo_checkpoint(&StartupState::of_checkpoint(&checkpoint), shutdown);
-        }
+        XlogRecord::Checkpoint { checkpoint, shutdown } => redo_checkpoint(record, &checkpoint, shutdown)?,
         XlogRecord::Images => return restore_images(record),
         XlogRecord::FullPageWrites(on) => FULL_PAGE_WRITES.set(on),
         XlogRecord::OverwriteContrecord(lsn) => {
@@ -74,12 +75,48 @@ pub(crate) fn redo(record: &DecodedRecord<'_>) -> Result<()> {
             let time = time.map_or(0, |bytes| i64::from_le_bytes(*bytes));
             OVERWRITE.set(Some(Overwrite { lsn, time }));
         }
-        // The end of an earlier recovery, whose timeline is ours; settings are in pg_control already; the end of
-        // a backup matters to a recovery from it.
-        XlogRecord::EndOfRecovery { .. }
-        | XlogRecord::ParameterChange(_)
-        | XlogRecord::BackupEnd(_)
-        | XlogRecord::Nothing => {}
+        XlogRecord::EndOfRecovery { timeline, .. } => check_timeline(timeline, "end-of-recovery")?,
+        XlogRecord::BackupEnd(start) => consistency::note_backup_end(start, record.end_lsn),
+        XlogRecord::ParameterChange(_) => {
+            // pg_control has them already.
+            consistency::check_required_settings(&wal::control_file::read()?)?;
+        }
+        XlogRecord::Nothing => {}
+    }
+    Ok(())
+}
+
+/// `timelines::follow` has been there before: a record that begins a timeline is on it, all others stay on theirs.
+fn check_timeline(found: TimeLineId, kind: &'static str) -> Result<()> {
+    let expected = state::with(|state| state.replay_timeline.get());
+    if found == expected {
+        return Ok(());
+    }
+    let text = format!("unexpected timeline ID {} (should be {}) in {kind} record", found.0, expected.0);
+    Err(pg_error!(Panic, SqlState::INTERNAL_ERROR, "{text}"))
+}
+
+/// A shutdown checkpoint's counters are exact, an online one's may lag behind what was replayed since. C: in `xlog_redo`.
+fn redo_checkpoint(record: &DecodedRecord<'_>, checkpoint: &CheckPoint, shutdown: bool) -> Result<()> {
+    transam::redo_checkpoint(&StartupState::of_checkpoint(checkpoint), shutdown);
+    if shutdown {
+        let waiting = state::with(|state| {
+            state.backup_start.get() != Lsn::INVALID && state.backup_end.get() == Lsn::INVALID
+        });
+        if state::archive_requested() && waiting {
+            let text = "online backup was canceled, recovery cannot continue";
+            return Err(pg_error!(Panic, SqlState::INTERNAL_ERROR, "{text}"));
+        }
+        if transam::standby::state() >= StandbyState::Initialized {
+            let (_, prepared) = transam::twophase::prescan()?;
+            transam::twophase::standby_recover()?;
+            transam::standby::shutdown_checkpoint_replayed(checkpoint, &prepared)?;
+        }
+    }
+    let kind = if shutdown { "shutdown checkpoint" } else { "online checkpoint" };
+    check_timeline(checkpoint.this_timeline, kind)?;
+    if state::in_archive() {
+        checkpointer::restartpoint::record_checkpoint(checkpoint, record.lsn, record.end_lsn);
     }
     Ok(())
 }
@@ -124,33 +161,72 @@ fn restore_images(record: &DecodedRecord<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint record at a position, and whether it is that of a shutdown. `None` after a LOG line that says
-/// what is wrong with it. C: `ReadCheckpointRecord`.
-pub(crate) fn read_checkpoint(reader: &mut wal::Reader, lsn: Lsn) -> Option<(CheckPoint, bool, Lsn)> {
-    let complain = |text: &'static str| {
-        ereport!(Log, "{text}");
-        None
+/// Who says where a checkpoint's record is; the words of a complaint differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CheckpointPlace {
+    /// pg_control.
+    ControlFile,
+    /// `backup_label`.
+    Label,
+}
+
+/// A checkpoint's record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FoundCheckpoint {
+    pub(crate) checkpoint: CheckPoint,
+    /// It is one of a shutdown.
+    pub(crate) shutdown: bool,
+    /// End of the record.
+    pub(crate) end: Lsn,
+}
+
+/// The checkpoint record at a position. `None` after a LOG line that says what is wrong with it.
+/// C: `ReadCheckpointRecord`.
+///
+/// # Errors
+/// As [`redo::read_with`].
+pub(crate) fn read_checkpoint(
+    reader: &mut Reader,
+    lsn: Lsn,
+    place: CheckpointPlace,
+    timeline: TimeLineId,
+) -> Result<Option<FoundCheckpoint>> {
+    let which = if place == CheckpointPlace::ControlFile { "primary " } else { "" };
+    let complain = |what: &str| {
+        ereport!(Log, "{what} {which}checkpoint record");
+        Ok(None)
     };
     if !is_valid_record_start(lsn) {
-        return complain("invalid primary checkpoint link in control file");
+        match place {
+            CheckpointPlace::ControlFile => {
+                ereport!(Log, "invalid primary checkpoint link in control file");
+            }
+            CheckpointPlace::Label => ereport!(Log, "invalid checkpoint link in backup_label file"),
+        }
+        return Ok(None);
     }
-    reader.begin_read(lsn);
-    let Some(record) = crate::redo::read_record(reader, Severity::Log) else {
-        return complain("invalid primary checkpoint record");
-    };
+    redo::begin_read(reader, lsn, timeline);
+    match redo::read_with(reader, Purpose::Checkpoint, &mut |record| Ok(parse_checkpoint(record)))? {
+        None => complain("invalid"),
+        Some(Err(what)) => complain(what),
+        Some(Ok(found)) => Ok(Some(found)),
+    }
+}
+
+fn parse_checkpoint(record: &DecodedRecord<'_>) -> Result<FoundCheckpoint, &'static str> {
     if record.rmgr != wal::RmgrId::Xlog as u8 {
-        return complain("invalid resource manager ID in primary checkpoint record");
+        return Err("invalid resource manager ID in");
     }
     let shutdown = match record.operation() {
         info::CHECKPOINT_SHUTDOWN => true,
         info::CHECKPOINT_ONLINE => false,
-        _ => return complain("invalid xl_info in primary checkpoint record"),
+        _ => return Err("invalid xl_info in"),
     };
     match CheckPoint::from_bytes(record.main_data) {
         Some(checkpoint) if record.main_data.len() == CheckPoint::SIZE => {
-            Some((checkpoint, shutdown, record.end_lsn))
+            Ok(FoundCheckpoint { checkpoint, shutdown, end: record.end_lsn })
         }
-        _ => complain("invalid length of primary checkpoint record"),
+        _ => Err("invalid length of"),
     }
 }
 

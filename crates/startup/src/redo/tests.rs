@@ -10,6 +10,8 @@ use wal::{Record, RmgrId};
 
 use super::*;
 use crate::rmgr::Rmgr;
+use crate::target::StopAt;
+use crate::xlog::{CheckpointPlace, FoundCheckpoint, read_checkpoint};
 
 const SEGMENT: u32 = 1 << 20;
 const SYSTEM: u64 = 77;
@@ -59,19 +61,59 @@ fn write_wal(dir: &Path, texts: &[&str]) -> Vec<Lsn> {
 }
 
 fn reader(dir: &Path) -> Reader {
-    let mut reader = Reader::new(dir, SEGMENT, TimeLineId(1));
+    guc::initialize().unwrap();
+    guc::set_internal("wal_segment_size", &format!("{SEGMENT}B")).unwrap();
+    wal::segment::set_wal_dir(Some(dir));
+    state::with(|state| state.target_timeline.set(TimeLineId(1)));
+    let mut reader = Reader::with_source(Source::new(false), SEGMENT);
     reader.set_system_identifier(SYSTEM);
     reader
 }
 
-fn run(dir: &Path, from: Lsn, table: &Table) -> Result<Replayed> {
+/// Stops where it is told to.
+#[derive(Default)]
+struct Script {
+    /// Before which record, counted from 0; it fails there if `fails`.
+    before: Option<usize>,
+    fails: bool,
+    after: Option<usize>,
+    seen: usize,
+    at_target: bool,
+}
+
+impl Around for Script {
+    fn before(&mut self, record: &DecodedRecord<'_>) -> Result<Option<Stop>> {
+        assert_eq!(record.xid, Xid::INVALID);
+        let here = self.before == Some(self.seen);
+        if here && self.fails {
+            return Err(error!(SqlState::ADMIN_SHUTDOWN, "leave"));
+        }
+        Ok(here.then_some(Stop { after: false, at: StopAt::Lsn(record.lsn) }))
+    }
+
+    fn begin(&mut self, _: &DecodedRecord<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn after(&mut self, record: &DecodedRecord<'_>) -> Result<Option<Stop>> {
+        self.seen += 1;
+        let here = self.after == Some(self.seen);
+        Ok(here.then_some(Stop { after: true, at: StopAt::Lsn(record.lsn) }))
+    }
+
+    fn at_target(&mut self) -> Result<()> {
+        self.at_target = true;
+        Ok(())
+    }
+}
+
+fn run_with(dir: &Path, from: Lsn, table: &Table, script: &mut Script) -> Result<Replayed> {
     SEEN.take();
-    let mut xids = Vec::new();
-    let mut around =
-        Around { between: &mut || Ok(()), before: &mut |record: &DecodedRecord<'_>| xids.push(record.xid) };
-    let replayed = replay(&mut reader(dir), from, table, &mut around);
-    assert!(xids.iter().all(|xid| *xid == Xid::INVALID));
-    replayed
+    replay(&mut reader(dir), from, TimeLineId(1), table, script)
+}
+
+fn run(dir: &Path, from: Lsn, table: &Table) -> Result<Replayed> {
+    run_with(dir, from, table, &mut Script::default())
 }
 
 fn heap_table() -> Table {
@@ -120,16 +162,42 @@ fn an_error_ends_the_recovery_and_names_the_record() {
 fn the_order_to_leave_is_obeyed_between_records() {
     let dir = tempfile::tempdir().unwrap();
     let ends = write_wal(dir.path(), &["one", "two"]);
-    SEEN.take();
-    let mut left = 1;
-    let mut between = || {
-        left -= 1;
-        if left < 0 { Err(error!(SqlState::ADMIN_SHUTDOWN, "leave")) } else { Ok(()) }
-    };
-    let mut around = Around { between: &mut between, before: &mut |_| {} };
-    let error = replay(&mut reader(dir.path()), ends[0], &heap_table(), &mut around).unwrap_err();
+    let mut script = Script { before: Some(1), fails: true, ..Script::default() };
+    let error = run_with(dir.path(), ends[0], &heap_table(), &mut script).unwrap_err();
     assert_eq!(error.sqlstate, SqlState::ADMIN_SHUTDOWN);
     assert_eq!(SEEN.take(), ["one"]);
+}
+
+#[test]
+fn replay_stops_before_and_after_a_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = write_wal(dir.path(), &["one", "two", "three"]);
+    let mut script = Script { before: Some(1), ..Script::default() };
+    let replayed = run_with(dir.path(), ends[0], &heap_table(), &mut script).unwrap();
+    assert_eq!(SEEN.take(), ["one"]);
+    assert_eq!((replayed.last_record, replayed.end), (ends[0], ends[1]));
+    assert_eq!(replayed.stop, Some(Stop { after: false, at: StopAt::Lsn(ends[1]) }));
+    assert!(script.at_target);
+
+    let mut script = Script { after: Some(2), ..Script::default() };
+    let replayed = run_with(dir.path(), ends[0], &heap_table(), &mut script).unwrap();
+    assert_eq!(SEEN.take(), ["one", "two"]);
+    assert_eq!(replayed.stop, Some(Stop { after: true, at: StopAt::Lsn(ends[1]) }));
+    assert!(script.at_target);
+}
+
+#[test]
+fn records_of_other_timelines_are_not_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = write_wal(dir.path(), &["one"]);
+    state::set_expected(wal::timeline::History::single(TimeLineId(7)));
+    let mut reader = reader(dir.path());
+    let name = |timeline: u32| dir.path().join(format!("{timeline:08X}0000000000000001"));
+    std::fs::copy(name(1), name(7)).unwrap();
+    let place = CheckpointPlace::ControlFile;
+    let first = wal::offline::first_checkpoint_lsn(SEGMENT);
+    assert!(read_checkpoint(&mut reader, first, place, TimeLineId(7)).unwrap().is_none());
+    assert!(ends[0] > first);
 }
 
 #[test]
@@ -138,9 +206,12 @@ fn the_checkpoint_record_is_checked() {
     let ends = write_wal(dir.path(), &["one"]);
     let first = wal::offline::first_checkpoint_lsn(SEGMENT);
     let mut reader = reader(dir.path());
-    let (found, shutdown, end) = crate::xlog::read_checkpoint(&mut reader, first).unwrap();
-    assert_eq!((found, shutdown, end), (checkpoint(), true, ends[0]));
-    for wrong in [ends[0], ends[1], Lsn(u64::from(SEGMENT)), Lsn(u64::from(SEGMENT) * 5 + 40)] {
-        assert!(crate::xlog::read_checkpoint(&mut reader, wrong).is_none(), "{wrong}");
+    let one = TimeLineId(1);
+    for place in [CheckpointPlace::ControlFile, CheckpointPlace::Label] {
+        let found = read_checkpoint(&mut reader, first, place, one).unwrap().unwrap();
+        assert_eq!(found, FoundCheckpoint { checkpoint: checkpoint(), shutdown: true, end: ends[0] });
+        for wrong in [ends[0], ends[1], Lsn(u64::from(SEGMENT)), Lsn(u64::from(SEGMENT) * 5 + 40)] {
+            assert!(read_checkpoint(&mut reader, wrong, place, one).unwrap().is_none(), "{wrong}");
+        }
     }
 }
