@@ -94,38 +94,67 @@ impl Cluster {
     /// # Panics
     /// If the server is not installed or initdb fails.
     pub fn with(options: ClusterOptions) -> Cluster {
-        let programs = Programs::of(options.server).expect("the server is installed");
-        let folder = tempfile::Builder::new().prefix("pganatomy-").tempdir_in("/tmp").expect("room in /tmp");
-        let (uid, gid) = unprivileged_ids();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("own folder");
-        chown(folder.path(), Some(uid), Some(gid)).expect("own folder");
-        let cluster = Cluster {
-            programs,
-            server: options.server,
-            folder,
-            port: free_port(),
-            postmaster: RefCell::new(None),
-            log_seen: Cell::new(0),
-        };
-        let output = cluster.run(
-            cluster
-                .command("initdb")
+        Cluster::without_data(options.server, Path::new("/tmp")).make_data(&options)
+    }
+
+    /// Runs initdb and writes the settings.
+    ///
+    /// # Panics
+    /// If initdb fails.
+    pub(crate) fn make_data(self, options: &ClusterOptions) -> Cluster {
+        let output = self.run(
+            self.command("initdb")
                 .arg("-D")
-                .arg(cluster.data_dir())
+                .arg(self.data_dir())
                 .args(["-U", "postgres", "-N", "-A", "trust"])
                 .args(&options.initdb),
         );
         assert!(output.status.success(), "initdb: {output:?}");
-        cluster.append_config("fsync = off");
-        cluster.append_config(&format!("port = {}", cluster.port));
-        cluster.append_config(&format!("unix_socket_directories = '{}'", cluster.socket_dir().display()));
-        cluster.append_config("listen_addresses = '127.0.0.1'");
-        if options.server == Server::Real {
-            // Killed, it would leave its files in /dev/shm.
-            cluster.append_config("dynamic_shared_memory_type = mmap");
+        self.append_own_config();
+        options.config.iter().for_each(|line| self.append_config(line));
+        self
+    }
+
+    /// A cluster, in a folder below `parent`, without a data directory yet.
+    ///
+    /// # Panics
+    /// If the server is not installed.
+    pub fn without_data(server: Server, parent: &Path) -> Cluster {
+        let programs = Programs::of(server).expect("the server is installed");
+        let folder = tempfile::Builder::new().prefix("pganatomy-").tempdir_in(parent).expect("room for it");
+        let (uid, gid) = unprivileged_ids();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("own folder");
+        chown(folder.path(), Some(uid), Some(gid)).expect("own folder");
+        Cluster {
+            programs,
+            server,
+            folder,
+            port: free_port(),
+            postmaster: RefCell::new(None),
+            log_seen: Cell::new(0),
         }
-        options.config.iter().for_each(|line| cluster.append_config(line));
-        cluster
+    }
+
+    /// The settings that make a server this cluster's: where it listens, and that it need not be durable.
+    pub fn append_own_config(&self) {
+        self.append_config("fsync = off");
+        self.append_config(&format!("port = {}", self.port));
+        self.append_config(&format!("unix_socket_directories = '{}'", self.socket_dir().display()));
+        self.append_config("listen_addresses = '127.0.0.1'");
+        if self.server == Server::Real {
+            // Killed, it would leave its files in /dev/shm.
+            self.append_config("dynamic_shared_memory_type = mmap");
+        }
+    }
+
+    /// The same directory with another server from the next start on.
+    ///
+    /// # Panics
+    /// If that server is not installed.
+    pub fn handed_to(mut self, server: Server) -> Cluster {
+        self.programs = Programs::of(server).expect("the server is installed");
+        self.server = server;
+        self
     }
 
     /// Whose server it is.
@@ -190,7 +219,8 @@ impl Cluster {
         Some(self.environment(Command::new(path)))
     }
 
-    fn environment(&self, mut command: Command) -> Command {
+    /// Makes a command one of the unprivileged user, with an environment that names this cluster.
+    pub fn environment(&self, mut command: Command) -> Command {
         unprivileged(&mut command);
         command
             .current_dir(self.folder.path())

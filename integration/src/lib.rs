@@ -11,6 +11,7 @@
 //!   does its work.
 //! - What cannot run here says so with [`skip!`], which is counted.
 
+pub mod archive; // 10. clusters that archive, base copies, restored clusters
 mod bins; // 1. where the programs are
 mod cluster; // 3. a cluster and what can be done to it
 mod hold; // 7. a cluster held while it starts

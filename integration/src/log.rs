@@ -19,7 +19,7 @@ const VARYING: [(&str, &str); 9] = [
         r"PostgreSQL version (\d+), which is not compatible with this version 15\..*",
         "PostgreSQL version $1, which is not compatible with this version 15.",
     ),
-    (r"(redo done at LSN) .*", "$1"),
+    (r"(redo done at \S+) system usage.*", "$1"),
 ];
 
 fn varying() -> &'static [(Regex, &'static str)] {
@@ -33,12 +33,22 @@ impl Cluster {
     /// Text of this cluster with `DATA`, `SOCKETS`, `PORT`, `TIME` and the like in place of what varies, and
     /// without the prefixes of log lines.
     pub fn normalised(&self, text: &str) -> String {
+        self.with_words(text, |_| true)
+    }
+
+    /// The same with positions in WAL and times inside the lines as they are, for servers that recover the same.
+    pub fn normalised_but_positions(&self, text: &str) -> String {
+        self.with_words(text, |word| !["LSN", "TIME"].contains(&word))
+    }
+
+    fn with_words(&self, text: &str, wanted: impl Fn(&str) -> bool) -> String {
         let text = text
             .replace(&self.data_dir().display().to_string(), "DATA")
             .replace(&self.socket_dir().display().to_string(), "SOCKETS");
         let port = Regex::new(&format!(r"\b{}\b", self.port())).expect("a valid pattern");
         let text = port.replace_all(&text, "PORT").into_owned();
-        varying().iter().fold(text, |text, (from, to)| from.replace_all(&text, *to).into_owned())
+        let words = varying().iter().filter(|(_, to)| wanted(to));
+        words.fold(text, |text, (from, to)| from.replace_all(&text, *to).into_owned())
     }
 
     /// What was logged since [`Cluster::mark_log`], a line an element, normalised.

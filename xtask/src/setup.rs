@@ -1,4 +1,4 @@
-//! What the tests need beyond the Rust toolchain: the real PostgreSQL 15 and a Python driver.
+//! What the tests need beyond the Rust toolchain: the real PostgreSQL 15, pgBackRest and a Python driver.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,9 @@ use integration::process;
 
 use crate::{Result, cluster_dir};
 
-/// Debian's packages. The reference server, and what makes certificates for the TLS tests.
-const PACKAGES: [&str; 2] = ["postgresql-15", "openssl"];
+/// Debian's packages. The reference server, what makes certificates for the TLS tests, and a backup tool that knows nothing
+/// of this server.
+const PACKAGES: [&str; 3] = ["postgresql-15", "openssl", "pgbackrest"];
 
 /// Installs what is missing. Without root it installs nothing and says what the tests will skip.
 pub(crate) fn run() -> Result<()> {
@@ -19,7 +20,9 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn install_packages() -> Result<()> {
-    let present = integration::real_postgres().is_some() && Path::new("/usr/bin/openssl").exists();
+    let programs = ["/usr/bin/openssl", "/usr/bin/pgbackrest"];
+    let present =
+        integration::real_postgres().is_some() && programs.iter().all(|program| Path::new(program).exists());
     if present {
         return Ok(());
     }

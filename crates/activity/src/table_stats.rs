@@ -307,6 +307,65 @@ pub fn at_xact_end(committed: bool) {
     }
 }
 
+/// One table's transactional counts, of a transaction that is prepared. C: `TwoPhasePgStatRecord`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PreparedCounts {
+    /// The table.
+    pub rel: Oid,
+    /// In `pg_global`.
+    pub shared: bool,
+    /// Rows inserted, updated, deleted; since it was emptied, if it was.
+    pub changed: [i64; 3],
+    /// The same before it was emptied, if it was.
+    pub before_truncate: Option<[i64; 3]>,
+}
+
+fn to_array(changes: Changes) -> [i64; 3] {
+    [changes.inserted, changes.updated, changes.deleted]
+}
+
+fn of_array([inserted, updated, deleted]: [i64; 3]) -> Changes {
+    Changes { inserted, updated, deleted }
+}
+
+/// What the transaction, whose subtransactions have all ended, has done to each table. C: `AtPrepare_PgStat_Relations`.
+pub fn prepared() -> Vec<PreparedCounts> {
+    IN_TRANSACTION.with_borrow(|tables| {
+        let of = |table: &Rc<TableCounts>| {
+            let level = *table.levels.borrow().last()?;
+            Some(PreparedCounts {
+                rel: table.rel,
+                shared: table.shared,
+                changed: to_array(level.changes),
+                before_truncate: level.before_truncate.map(to_array),
+            })
+        };
+        tables.iter().filter_map(of).collect()
+    })
+}
+
+/// The transaction is prepared: others count it when it ends. C: `PostPrepare_PgStat_Relations`.
+pub fn post_prepare() {
+    for table in IN_TRANSACTION.take() {
+        table.levels.take();
+    }
+}
+
+/// A prepared transaction has ended, in whatever session. C: `pgstat_twophase_postcommit`, `pgstat_twophase_postabort`.
+pub fn end_prepared(counts: &PreparedCounts, committed: bool) {
+    let table = of(counts.rel, counts.shared);
+    let level = Level {
+        nest_level: 1,
+        changes: of_array(counts.changed),
+        before_truncate: counts.before_truncate.map(of_array),
+    };
+    if committed {
+        table.commit(&level);
+    } else {
+        table.abort(&level);
+    }
+}
+
 /// The subtransaction at `nest_level` (2: directly below the top) has ended.
 /// C: `AtEOSubXact_PgStat_Relations`.
 pub fn at_subxact_end(nest_level: u32, committed: bool) {

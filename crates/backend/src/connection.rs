@@ -344,6 +344,7 @@ fn settings_in(options: &str) -> Result<Vec<(String, String)>> {
 
 /// The first answers. They are sent together with the first ReadyForQuery.
 fn greet(start: &ChildStart, port: &mut Port) {
+    crate::read_only::follow_recovery();
     session::move_reports(port);
     for (name, value) in guc::reported() {
         reply::parameter_status(port.out(), name, &value);

@@ -4,10 +4,16 @@
 //!
 //! C counterpart: utils/adt/misc.c and storage/ipc/signalfuncs.c.
 
+mod backup;
+mod control_file;
+mod files;
+mod recovery;
 mod relation;
+mod statistics;
 mod transaction;
 mod wal;
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use catalog::encoding::Encoding;
@@ -20,15 +26,21 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shmem::wait_event::WaitEvent;
 use types::fmgr::{Builtin, CallContext, Registry};
-use types::{ArrayValue, Datum, oid};
+use types::{ArrayValue, Datum, RecordValue, oid};
 
 use crate::{identity, wait};
 
 /// Adds this crate's functions. Called once, before the first fork.
 pub(crate) fn register(registry: &mut Registry) {
-    for functions in [FUNCTIONS, relation::FUNCTIONS, transaction::FUNCTIONS, wal::FUNCTIONS] {
-        registry.add(functions);
-    }
+    registry.add(FUNCTIONS);
+    registry.add(relation::FUNCTIONS);
+    registry.add(statistics::FUNCTIONS);
+    registry.add(transaction::FUNCTIONS);
+    registry.add(wal::FUNCTIONS);
+    registry.add(backup::FUNCTIONS);
+    registry.add(recovery::FUNCTIONS);
+    registry.add(control_file::FUNCTIONS);
+    registry.add(files::FUNCTIONS);
 }
 
 /// `pg_postmaster_is_alive` is this project's own; its OID is from the range that PostgreSQL keeps for
@@ -65,7 +77,6 @@ static FUNCTIONS: &[Builtin] = &[
         .stable(),
     Builtin::scalar(2034, "pg_conf_load_time", &[], oid::TIMESTAMPTZ, pg_conf_load_time).stable(),
     Builtin::scalar(8101, "pg_postmaster_is_alive", &[], oid::BOOL, pg_postmaster_is_alive).volatile(),
-    Builtin::scalar(3810, "pg_is_in_recovery", &[], oid::BOOL, pg_is_in_recovery).volatile(),
     Builtin::scalar(2196, "inet_client_addr", &[], oid::INET, inet_client_addr).not_strict().stable(),
     Builtin::scalar(2197, "inet_client_port", &[], oid::INT4, inet_client_port).not_strict().stable(),
     Builtin::scalar(2198, "inet_server_addr", &[], oid::INET, inet_server_addr).not_strict().stable(),
@@ -80,6 +91,31 @@ static FUNCTIONS: &[Builtin] = &[
 ];
 
 type Cx<'a, 'b> = &'a mut CallContext<'b>;
+
+/// For a function that only superusers may call. C: the ACL that initdb gives it.
+fn only_superuser(function: &str) -> Result<()> {
+    if identity::get().current_user.superuser {
+        return Ok(());
+    }
+    Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied for function {function}"))
+}
+
+/// The same, or members of `pg_monitor`.
+fn only_monitor(function: &str) -> Result<()> {
+    if identity::get().has_privileges_of(catalog::predefined::PG_MONITOR) {
+        return Ok(());
+    }
+    only_superuser(function)
+}
+
+/// One row of a function with these OUT columns.
+fn record(columns: &[(&str, Oid)], values: Vec<Datum>) -> Datum {
+    Datum::Record(Rc::new(RecordValue {
+        types: columns.iter().map(|(_, ty)| *ty).collect(),
+        names: columns.iter().map(|(name, _)| Rc::from(*name)).collect(),
+        values,
+    }))
+}
 
 fn pg_backend_pid(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::Int4(globals::my_proc_pid()))
@@ -113,7 +149,7 @@ fn current_schema(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
 
 fn current_schemas(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     let names = search_path(matches!(args, [Datum::Bool(true)]))?.iter().map(Datum::text).collect();
-    Ok(Datum::Array(std::rc::Rc::new(ArrayValue::from_values(oid::NAME, names))))
+    Ok(Datum::Array(Rc::new(ArrayValue::from_values(oid::NAME, names))))
 }
 
 fn current_user(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
@@ -312,10 +348,6 @@ fn pg_conf_load_time(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
 /// False once nobody supervises this session any more. This project's own.
 fn pg_postmaster_is_alive(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     Ok(Datum::Bool(shmem::postmaster_alive()))
-}
-
-fn pg_is_in_recovery(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Bool(guc::vars::IN_HOT_STANDBY.get()))
 }
 
 fn inet_client_addr(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {

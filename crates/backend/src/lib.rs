@@ -16,7 +16,8 @@
 //! 5. `transaction`, `identity`: what a transaction and a SET ROLE mean for the session;
 //! 6. `functions`, `views`: what only a server can answer;
 //! 7. `statement_log`: what the log says about statements;
-//! 8. `wait`: what signals and the postmaster's death mean while all this goes on.
+//! 8. `wait`: what signals and the postmaster's death mean while all this goes on; `conflict`: what the startup process
+//!    of a standby wants; `read_only`: what a standby refuses.
 //!
 //! C counterpart: tcop/postgres.c, tcop/pquery.c, tcop/utility.c, utils/init/postinit.c, and the child's half of
 //! `BackendStartup` in postmaster.c.
@@ -25,6 +26,7 @@
 
 mod attach;
 pub mod autovacuum;
+mod conflict;
 mod connection;
 mod copy;
 mod cursor;
@@ -35,6 +37,7 @@ mod objects;
 mod portal;
 mod prepare;
 mod query;
+mod read_only;
 mod regtypes;
 mod roles;
 mod session;

@@ -109,6 +109,20 @@ impl Objects {
         self.portals.borrow_mut().values_mut().filter(|portal| portal.wants_hold()).try_for_each(Portal::hold)
     }
 
+    /// Before a transaction is prepared. C: `PreCommit_Portals(true)`.
+    ///
+    /// # Errors
+    /// 0A000 if it has made a cursor that is to stay.
+    pub(crate) fn check_before_prepare(&self) -> Result<()> {
+        if self.portals.borrow().values().any(Portal::wants_hold) {
+            return Err(error!(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cannot PREPARE a transaction that has created a cursor WITH HOLD"
+            ));
+        }
+        Ok(())
+    }
+
     /// The transaction was committed. C: `PreCommit_Portals`.
     pub(crate) fn at_commit(&self) {
         let mut portals = self.portals.borrow_mut();

@@ -196,6 +196,7 @@ impl Session {
             }
         };
         self.follow_settings();
+        crate::read_only::follow_recovery();
         ps_status::set_activity(title);
         activity::report_activity(state, None);
         elog::session::update(|session| {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use elog::Result;
 use parser::ast::{TransactionMode, TransactionStmt};
-use transam::{Outcome, Status, Transaction, xact};
+use transam::{Outcome, Status, Transaction, twophase, xact};
 
 use crate::identity;
 use crate::objects::Objects;
@@ -88,6 +88,7 @@ impl SessionTransaction {
         if let Some(level) = outcome.aborted_from {
             self.abort_from(level);
         }
+        crate::conflict::note_failed(self.is_failed());
     }
 
     /// Runs a transaction command; returns its tag where that differs from the command's own.
@@ -106,12 +107,16 @@ impl SessionTransaction {
             TransactionStmt::Savepoint(name) => self.state.savepoint(name)?,
             TransactionStmt::Release(name) => self.state.release(name)?,
             TransactionStmt::RollbackTo(name) => self.state.rollback_to(name)?,
-            TransactionStmt::PrepareTransaction(_)
-            | TransactionStmt::CommitPrepared(_)
-            | TransactionStmt::RollbackPrepared(_) => {
-                return Err(crate::utility::not_supported("two-phase commit"));
+            TransactionStmt::PrepareTransaction(_) => {
+                xact::prevent_in_recovery("PREPARE TRANSACTION")?;
+                self.state.prepare()
             }
+            TransactionStmt::CommitPrepared(gid) => return self.finish_prepared(gid, true),
+            TransactionStmt::RollbackPrepared(gid) => return self.finish_prepared(gid, false),
         };
+        if let (true, TransactionStmt::PrepareTransaction(gid)) = (outcome.prepares, command) {
+            self.prepare(gid)?;
+        }
         self.apply(&outcome)?;
         if let TransactionStmt::Commit { chain: true } | TransactionStmt::Rollback { chain: true } = command {
             characteristics.set()?;
@@ -123,6 +128,7 @@ impl SessionTransaction {
     }
 
     fn apply(&mut self, outcome: &Outcome) -> Result<()> {
+        crate::conflict::note_failed(self.is_failed());
         if let Some(level) = outcome.committed_from {
             self.commit_from(level)?;
         }
@@ -160,6 +166,32 @@ impl SessionTransaction {
         Ok(())
     }
 
+    /// Prepares the transaction, or rolls it back. C: the `TBLOCK_PREPARE` case of `CommitTransactionCommand`.
+    fn prepare(&mut self, gid: &str) -> Result<()> {
+        let prepared = self.objects.check_before_prepare().and_then(|()| {
+            self.objects.at_commit();
+            twophase::prepare_transaction(gid, identity::get().current_user.oid)
+        });
+        if let Err(error) = prepared {
+            self.abort_from(1);
+            return Err(error);
+        }
+        guc::at_xact_commit();
+        self.ended();
+        identity::follow_settings();
+        Ok(())
+    }
+
+    /// COMMIT PREPARED, ROLLBACK PREPARED. C: `FinishPreparedTransaction`.
+    fn finish_prepared(&self, gid: &str, commit: bool) -> Result<Option<&'static str>> {
+        let command = if commit { "COMMIT PREPARED" } else { "ROLLBACK PREPARED" };
+        xact::prevent_in_recovery(command)?;
+        self.state.prevent_block(command)?;
+        let user = identity::get().current_user.clone();
+        twophase::finish_prepared(gid, commit, user.oid, user.superuser)?;
+        Ok(None)
+    }
+
     /// Undoes the levels from this one up. A failed block's were undone when it failed; that is noticed.
     fn abort_from(&mut self, level: usize) {
         if level > 1 {
@@ -179,6 +211,7 @@ impl SessionTransaction {
 
     fn began(&mut self) -> Result<()> {
         self.start = self.statement_start;
+        crate::read_only::follow_recovery();
         guc::at_xact_begin();
         xact::set_statement_start(self.statement_start);
         xact::start_transaction()?;

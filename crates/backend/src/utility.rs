@@ -22,6 +22,7 @@ use crate::objects::Objects;
 use crate::portal::{Prepared, Row};
 use crate::prepare;
 use crate::query::{self, Running};
+use crate::read_only;
 use crate::roles;
 use crate::session::Session;
 use crate::transaction::{set_default_modes, set_modes};
@@ -78,6 +79,7 @@ pub(crate) fn ends_failed_block(statement: &Statement) -> bool {
 pub(crate) fn run(session: &mut Session, prepared: &Prepared, params: &[Datum]) -> Result<Answer> {
     let tag = Cow::Borrowed(prepared.tag);
     let Some(statement) = &prepared.statement else { return Ok(Answer::Tag(tag)) };
+    read_only::check(statement, prepared.tag)?;
     match statement {
         Statement::Transaction(command) => {
             if let TransactionStmt::Commit { .. } = command
@@ -269,7 +271,9 @@ fn checkpoint() -> Result<()> {
             "must be superuser or have privileges of pg_checkpoint to do CHECKPOINT"
         ));
     }
-    checkpointer::request_checkpoint(F::IMMEDIATE | F::WAIT | F::FORCE)
+    // A restartpoint cannot be forced: it needs a checkpoint of the primary.
+    let force = if wal::in_recovery() { F::empty() } else { F::FORCE };
+    checkpointer::request_checkpoint(F::IMMEDIATE | F::WAIT | force)
 }
 
 /// DISCARD. C: `DiscardCommand`.

@@ -13,6 +13,8 @@ use miscinit::{exit, signals};
 use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
 
+use crate::conflict;
+
 /// What happens when the client keeps a session waiting too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
@@ -57,7 +59,7 @@ impl WaitPolicy for SessionWait {
             if interrupt::take(Pending::ConfigReload) {
                 reload_config();
             }
-            interrupt::check()?;
+            conflict::while_reading(interrupt::check)?;
             if sinval::catchup_pending() {
                 sinval::process_catchup(catalog::inval::accept)?;
             }
@@ -141,6 +143,7 @@ pub(crate) fn process_interrupts() -> Result<()> {
     }
     if interrupt::take(Pending::ProcSignal) {
         sinval::note_procsignal();
+        conflict::process()?;
     }
     if interrupt::take(Pending::ProcDie) {
         SENT_AWAY.set(true);

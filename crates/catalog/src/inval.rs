@@ -148,12 +148,21 @@ pub(crate) fn participant() -> Participant {
         at_start: Some(at_start),
         at_commit: Some(at_commit),
         at_abort: Some(at_abort),
+        // As if it had aborted: nobody else believes that it has committed, so our caches must not. C: `PostPrepare_Inval`.
+        post_prepare: Some(at_abort),
         at_sub_commit: Some(at_sub_commit),
         at_sub_abort: Some(at_sub_abort),
         commit_record: Some(commit_record),
         on_command_end: Some(on_command_end),
         ..Participant::new("invalidation", Phase::Invalidation)
     }
+}
+
+/// Sends the messages of a prepared transaction that commits now; our own caches take them in with everybody's.
+/// C: in `FinishPreparedTransaction`.
+pub fn send_prepared(messages: &[[u8; 16]], _init_file: bool) {
+    let messages: Vec<Message> = messages.iter().map(|bytes| Message::from_bytes(*bytes)).collect();
+    sinval::send(&messages);
 }
 
 /// C: `AtStart_Cache`.
@@ -222,6 +231,7 @@ fn undo(levels: Vec<Level>) {
 
 fn commit_record(extras: &mut CommitExtras, commit: bool, _level: u32) {
     if commit {
+        extras.database = (crate::my_database(), common::DEFAULT_TABLESPACE);
         STATE.with_borrow(|state| {
             let messages = state.levels.iter().flat_map(|level| level.prior.iter().chain(&level.current));
             extras.invalidations.extend(messages.map(|message| message.to_bytes()));

@@ -95,6 +95,8 @@ pub(crate) fn participant() -> Participant {
     Participant {
         at_commit: Some(at_commit),
         at_abort: Some(at_abort),
+        // Its state lists them: whoever ends it removes them. C: `PostPrepare_smgr`.
+        post_prepare: Some(|| drop(PENDING.take())),
         at_sub_commit: Some(at_sub_commit),
         at_sub_abort: Some(at_sub_abort),
         commit_record: Some(commit_record),
@@ -142,13 +144,18 @@ fn at_sub_abort(level: u32) {
 /// C: `smgrDoPendingDeletes`. The transaction is over: what cannot be removed stays behind, with a warning.
 fn unlink(files: impl Iterator<Item = Pending>) {
     let nodes: Vec<RelFileNode> = files.map(|file| file.node).collect();
-    if nodes.is_empty() {
-        return;
+    if !nodes.is_empty() {
+        drop_files(&nodes);
     }
-    if let Err(error) = storage::drop_relations_all_buffers(&nodes) {
+}
+
+/// Removes the files of relations, after the record that says so; what cannot be removed stays behind, with a warning.
+/// C: `DropRelationFiles`.
+pub fn drop_files(nodes: &[RelFileNode]) {
+    if let Err(error) = storage::drop_relations_all_buffers(nodes) {
         error.with_severity(elog::Severity::Warning).report();
     }
-    storage::smgr::unlink(&nodes, false);
+    storage::smgr::unlink(nodes, false);
     nodes.iter().for_each(|node| inval::send_smgr(*node));
 }
 
@@ -190,6 +197,8 @@ fn redo_truncate(end_lsn: common::Lsn, blocks: BlockNumber, node: RelFileNode, f
         let keep = heap::vm::prepare_truncate(node, blocks)?;
         forks.extend(keep.map(|keep| (ForkNumber::VisibilityMap, keep)));
     }
+    // Sessions of a standby have its segments open.
+    inval::send_smgr(node);
     storage::smgr::truncate(node, &forks)
 }
 

@@ -147,10 +147,25 @@ pub(crate) fn transaction_isolation(value: &mut Value, _: GucSource) -> Checked 
         0 => return Ok(()),
         _ if *value == Value::Enum(vars::TRANSACTION_ISOLATION.index()) => return Ok(()),
         _ if xact::first_query_ran() => "SET TRANSACTION ISOLATION LEVEL must be called before any query",
-        1 => return Ok(()),
+        1 => return not_serializable_in_recovery(value),
         _ => "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
     };
     Err(Complaint::message(SqlState::ACTIVE_SQL_TRANSACTION, text))
+}
+
+fn not_serializable_in_recovery(value: &Value) -> Checked {
+    let asked = match value {
+        Value::Enum(index) => vars::TRANSACTION_ISOLATION.word(*index),
+        _ => return Ok(()),
+    };
+    if asked != "serializable" || !vars::IN_HOT_STANDBY.get() {
+        return Ok(());
+    }
+    let complaint = Complaint::message(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "cannot use serializable mode in a hot standby",
+    );
+    Err(Complaint { hint: Some("You can use REPEATABLE READ instead.".to_owned()), ..complaint })
 }
 
 /// Read-only may be entered at any time, and left only before it mattered. C: `check_transaction_read_only`.

@@ -61,7 +61,7 @@ pub use startup::{
 };
 pub use state::generation;
 pub use table::{Choice, GucContext, Kind, Setting, Unit, all, find, flags};
-pub use timezone::{log_timezone, lookup_timezone, session_timezone};
+pub use timezone::{log_timezone, lookup_timezone, session_timezone, timestamptz_text};
 pub use value::parse_bool;
 pub use var::{BoolVar, EnumVar, IntVar, RealVar, StringVar};
 pub use xact::{

@@ -102,6 +102,24 @@ pub fn log_timezone() -> TimeZone {
     cached(&CACHE, &vars::LOG_TIMEZONE)
 }
 
+/// A moment of WAL (microseconds since 2000-01-01) as messages show it: in the zone of `TimeZone` and in ISO style,
+/// whatever `DateStyle` says. C: `timestamptz_to_str`.
+pub fn timestamptz_text(pg_micros: i64) -> String {
+    const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
+    let unix = pg_micros.saturating_add(PG_EPOCH_MICROS);
+    let moment = jiff::Timestamp::from_microsecond(unix).unwrap_or_default().to_zoned(session_timezone());
+    let text = moment.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    let offset = moment.offset().seconds();
+    let sign = if offset < 0 { '-' } else { '+' };
+    let (hours, minutes, seconds) = (offset.abs() / 3600, offset.abs() / 60 % 60, offset.abs() % 60);
+    match (minutes, seconds) {
+        (0, 0) => format!("{text}{sign}{hours:02}"),
+        (_, 0) => format!("{text}{sign}{hours:02}:{minutes:02}"),
+        _ => format!("{text}{sign}{hours:02}:{minutes:02}:{seconds:02}"),
+    }
+}
+
 type Cached = Option<(Arc<str>, TimeZone)>;
 
 fn cached(cache: &Mutex<Cached>, var: &StringVar) -> TimeZone {
@@ -120,6 +138,14 @@ fn cached(cache: &Mutex<Cached>, var: &StringVar) -> TimeZone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_of_wal() {
+        // The setting's default is GMT.
+        assert_eq!(timestamptz_text(0), "2000-01-01 00:00:00+00");
+        assert_eq!(timestamptz_text(492_286_825_824_000), "2015-08-07 17:20:25.824+00");
+        assert_eq!(timestamptz_text(-1), "1999-12-31 23:59:59.999999+00");
+    }
 
     /// Recorded from PostgreSQL 15.20.
     #[test]

@@ -146,6 +146,11 @@ impl EnumVar {
         self.choices[usize::from(self.index())].name
     }
 
+    /// The word of a choice.
+    pub(crate) fn word(&self, index: u8) -> &'static str {
+        self.choices[usize::from(index)].name
+    }
+
     pub(crate) fn index(&self) -> u8 {
         self.chosen.load(Relaxed)
     }

@@ -16,6 +16,7 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
     backend::prepare();
     pgstat::prepare()?;
     register_redo();
+    register_two_phase();
     heap::vacuum::set_truncation_hook(catalog::inval::send_smgr);
     heap::vacuum::set_cost_balance(autovacuum::balanced_cost_limit);
     autovacuum::set_hooks(backend::autovacuum::hooks());
@@ -26,6 +27,7 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
         .with(BackendType::Checkpointer, checkpointer::checkpointer_main)
         .with(BackendType::BgWriter, bgwriter::bgwriter_main)
         .with(BackendType::WalWriter, walwriter::walwriter_main)
+        .with(BackendType::Archiver, pgarch::archiver_main)
         .with(BackendType::AutovacLauncher, autovacuum::autovac_launcher_main)
         .with(BackendType::AutovacWorker, autovacuum::autovac_worker_main)
         .with(BackendType::StatsCollector, pgstat::stats_collector_main)
@@ -54,6 +56,16 @@ fn register_redo() {
     table.register(RmgrId::Heap2, Rmgr::new(heap::redo::heap2_redo));
 }
 
+/// Who has state of prepared transactions, and what their ends do in the crates above transam.
+fn register_two_phase() {
+    lmgr::register_two_phase();
+    transam::twophase::set_effects(transam::twophase::Effects {
+        drop_files: catalog::pending::drop_files,
+        invalidate: catalog::inval::send_prepared,
+        count: pgstat::count_prepared_end,
+    });
+}
+
 /// Every crate's share of the segment. C: `CreateSharedMemoryAndSemaphores`.
 fn reserve(reservation: &mut Reservation, limits: Limits) {
     let procs = limits.max_procs() as usize;
@@ -65,6 +77,7 @@ fn reserve(reservation: &mut Reservation, limits: Limits) {
     sinval::reserve(reservation, procs);
     lmgr::reserve(reservation, procs, limits.max_backends() as usize);
     checkpointer::reserve(reservation, procs);
+    backup::reserve(reservation);
     autovacuum::reserve(reservation);
 }
 

@@ -66,13 +66,13 @@ fn damage(path: &Path, offset: u64, len: usize) {
 }
 
 /// A small file system in the place of a directory; the directory's files move there.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     at: PathBuf,
 }
 
 impl SmallDisk {
     /// With `spare` bytes of room. `None` where nobody may mount.
-    fn in_place_of(dir: &Path, spare: u64) -> Option<SmallDisk> {
+    pub(crate) fn in_place_of(dir: &Path, spare: u64) -> Option<SmallDisk> {
         let aside = dir.with_extension("aside");
         common::file::rename(dir, &aside).expect("own directory");
         fs::create_dir(dir).expect("own directory");
@@ -88,7 +88,7 @@ impl SmallDisk {
         mounted.then_some(disk)
     }
 
-    fn grow(&self, size: &str) {
+    pub(crate) fn grow(&self, size: &str) {
         let mut mount = Command::new("mount");
         let output = process::run(mount.args(["-o", &format!("remount,size={size}")]).arg(&self.at));
         assert!(output.status.success(), "{output:?}");

@@ -62,7 +62,7 @@ struct Account {
 }
 
 /// System V semaphores and files in /dev/shm that belong to the server's user. This server uses neither; the
-/// real one, run by other tests at the same time, has files with its name.
+/// real one, run by other tests at the same time, has files with its name; some of those have whole clusters there.
 fn semaphores_and_files() -> Vec<String> {
     let (uid, _) = process::unprivileged_ids();
     let semaphores = fs::read_to_string("/proc/sysvipc/sem").unwrap_or_default();
@@ -71,7 +71,7 @@ fn semaphores_and_files() -> Vec<String> {
     for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let of_ours = entry.metadata().is_ok_and(|data| data.uid() == uid);
-        if of_ours && !name.starts_with("PostgreSQL.") {
+        if of_ours && !["PostgreSQL.", "pganatomy-"].iter().any(|others| name.starts_with(others)) {
             found.push(name);
         }
     }

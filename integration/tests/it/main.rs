@@ -2,11 +2,15 @@
 //!
 //! Where PostgreSQL 15 is installed, most of these run against it too: then what they expect is its behaviour.
 
+mod archiver; // finished segments are handed to a command
+mod archiver_stop; // a stop waits for the archive; what the command does wrong
+mod archiver_support; // clusters that archive
 mod bad_input; // nonsense on the port
 mod crash; // each process killed in turn
 mod faults; // full disks, damaged files
 mod first_document; // the first reference document, line by line
 mod formats; // what PostgreSQL's programs read
+mod hot_standby; // sessions while another cluster's archive is replayed
 mod isolation; // two sessions and one row
 mod leaks; // hundreds of lives, and nothing left of them
 mod logging; // where the log goes, what its lines look like
@@ -22,10 +26,18 @@ mod stop; // smart, fast, immediate, and single sessions sent away
 mod support; // words that several of them use
 
 mod auth; // who gets in
+mod backup; // copies made while clients write
 mod drivers; // client libraries and programs
+mod pgbackrest; // a backup tool that knows nothing of this server
+mod pitr; // recovery to a point in time
+mod pitr_commands; // what recovery runs, and pg_control meanwhile
+mod pitr_faults; // recovery that cannot go on
+mod pitr_past; // a primary that has written
+mod pitr_timelines; // histories that fork
 mod protocol; // the conversation byte by byte
 mod sql; // answers are PostgreSQL's
 mod sql_log; // what the log says about statements
 mod sql_sessions; // sessions that see and stop each other
 mod torture; // nothing acknowledged is lost
-mod transcript; // conversations in text form, recorded from the real server
+mod transcript;
+mod twophase; // transactions that outlive their session // conversations in text form, recorded from the real server

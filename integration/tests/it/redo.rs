@@ -58,7 +58,7 @@ fn tables(data_dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[track_caller]
-fn compare(ours: &Path, real: &Path, seed: u64) -> usize {
+pub(crate) fn compare(ours: &Path, real: &Path, seed: u64) -> usize {
     let (ours, real) = (tables(ours), tables(real));
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&ours), names(&real), "seed {seed}");

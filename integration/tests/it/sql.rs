@@ -39,7 +39,9 @@ fn answers_are_those_of_postgresql() {
 fn cluster(server: Server) -> Option<Cluster> {
     Programs::of(server)?;
     let initdb = ["-E", "UTF8", "--locale=C.UTF-8"].map(str::to_owned).to_vec();
-    let config = ["timezone = 'UTC'", "log_timezone = 'UTC'"].map(str::to_owned).to_vec();
+    let config = ["timezone = 'UTC'", "log_timezone = 'UTC'", "max_prepared_transactions = 5"]
+        .map(str::to_owned)
+        .to_vec();
     let cluster = Cluster::with(ClusterOptions { server, initdb, config });
     cluster.start();
     Some(cluster)

@@ -3,6 +3,7 @@
 //! Each bench measures both with the same tools and settings, prints the medians and their ratio, and writes every
 //! sample to `target/bench/NAME.json`. Without PostgreSQL it says so and measures only this server.
 
+mod archive; // segments on their way into the archive
 mod client; // a client of our own, for what pgbench cannot tell
 mod lifecycle; // from initdb to stop
 mod load; // statements per second
@@ -23,6 +24,8 @@ use crate::{Result, cluster_dir};
 pub(crate) enum Bench {
     /// initdb, start, connections, statements, memory of an idle session, stop.
     Lifecycle(Options),
+    /// A backlog of segments, single segments, a very long backlog.
+    Archive(archive::ArchiveOptions),
     /// Inserts, counts, updates, COPY, commits, a checkpoint, crash recovery.
     Storage(storage::StorageOptions),
 }
@@ -56,6 +59,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     match bench {
         Bench::Lifecycle(options) => lifecycle::run(options, &servers(options)?),
+        Bench::Archive(options) => archive::run(options, &servers(options.common())?),
         Bench::Storage(options) => storage::run(options, &servers(options.common())?),
     }
 }

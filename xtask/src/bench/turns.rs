@@ -38,8 +38,14 @@ impl Notes {
 
 impl Subject {
     pub(super) fn new(server: Server, settings: &[&str]) -> Subject {
+        Subject::with(server, settings, &[])
+    }
+
+    /// As [`Subject::new`], with more arguments for initdb.
+    pub(super) fn with(server: Server, settings: &[&str], initdb: &[&str]) -> Subject {
         let config = settings.iter().map(ToString::to_string).collect();
-        let cluster = Cluster::with(ClusterOptions { server, config, ..ClusterOptions::default() });
+        let initdb = initdb.iter().map(ToString::to_string).collect();
+        let cluster = Cluster::with(ClusterOptions { server, initdb, config });
         Subject { server, cluster, failures: 0 }
     }
 

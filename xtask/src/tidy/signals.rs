@@ -68,6 +68,8 @@ fn words_for(meaning: Meaning) -> String {
         Meaning::CancelQuery => "cancel the statement",
         Meaning::Die => "end the session",
         Meaning::Wake => "look for a request",
+        Meaning::WakenArchiver => "look for files",
+        Meaning::BeginNothing => "begin nothing, exit 0 after 60 s",
         Meaning::LastCycle => "last round, exit 0",
         Meaning::RotateLog => "new log file",
         Meaning::Promote => "end recovery",

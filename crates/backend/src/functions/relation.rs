@@ -17,7 +17,7 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2081, "pg_function_is_visible", &[oid::OID], oid::BOOL, always).stable(),
     Builtin::scalar(2165, "pg_get_function_result", &[oid::OID], oid::TEXT, pg_get_function_result).stable(),
     Builtin::scalar(2162, "pg_get_function_arguments", &[oid::OID], oid::TEXT, pg_get_function_arguments).stable(),
-    Builtin::scalar(2232, "pg_get_function_identity_arguments", &[oid::OID], oid::TEXT, pg_get_function_arguments).stable(),
+    Builtin::scalar(2232, "pg_get_function_identity_arguments", &[oid::OID], oid::TEXT, pg_get_function_identity_arguments).stable(),
     Builtin::scalar(2082, "pg_operator_is_visible", &[oid::OID], oid::BOOL, always).stable(),
     Builtin::scalar(2083, "pg_opclass_is_visible", &[oid::OID], oid::BOOL, always).stable(),
     Builtin::scalar(3829, "pg_opfamily_is_visible", &[oid::OID], oid::BOOL, always).stable(),
@@ -163,18 +163,43 @@ fn pg_get_function_result(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     Ok(Datum::text(format!("{set}{}", types::format_type(function.ret, -1))))
 }
 
-/// C: `print_function_arguments`, for the functions that there are.
 fn pg_get_function_arguments(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
-    let Some(function) = builtin(args) else { return Ok(Datum::Null) };
-    let mut shown = Vec::with_capacity(function.args.len());
+    Ok(builtin(args).map_or(Datum::Null, |function| Datum::text(arguments(function, true))))
+}
+
+fn pg_get_function_identity_arguments(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
+    Ok(builtin(args).map_or(Datum::Null, |function| Datum::text(arguments(function, false))))
+}
+
+/// C: `print_function_arguments`, for the functions that there are.
+fn arguments(function: &Builtin, defaults: bool) -> String {
+    let first_default = function.args.len() - function.defaults.len();
+    let mut shown = Vec::with_capacity(function.args.len() + function.columns.len());
     for (index, ty) in function.args.iter().enumerate() {
         let is_variadic = function.variadic.is_valid() && index + 1 == function.args.len();
         let name = function.arg_names.get(index).filter(|name| !name.is_empty());
         let name = name.map_or_else(String::new, |name| format!("{name} "));
         let variadic = if is_variadic { "VARIADIC " } else { "" };
-        shown.push(format!("{variadic}{name}{}", types::format_type(*ty, -1)));
+        let default = index.checked_sub(first_default).filter(|_| defaults);
+        let default = default.map_or_else(String::new, |n| default_text(function.defaults[n], *ty));
+        shown.push(format!("{variadic}{name}{}{default}", types::format_type(*ty, -1)));
     }
-    Ok(Datum::text(shown.join(", ")))
+    for (name, ty) in function.columns {
+        shown.push(format!("OUT {name} {}", types::format_type(*ty, -1)));
+    }
+    shown.join(", ")
+}
+
+/// ` DEFAULT false`, ` DEFAULT 'x'::text`.
+fn default_text(value: Option<&str>, ty: Oid) -> String {
+    let plain = [oid::BOOL, oid::INT2, oid::INT4, oid::INT8, oid::FLOAT8, oid::NUMERIC].contains(&ty);
+    match value {
+        Some(value) if plain => format!(" DEFAULT {value}"),
+        Some(value) => {
+            format!(" DEFAULT '{}'::{}", value.replace('\'', "''"), types::format_type(ty, -1))
+        }
+        None => format!(" DEFAULT NULL::{}", types::format_type(ty, -1)),
+    }
 }
 
 /// Expressions are stored as their text, in the plain form.

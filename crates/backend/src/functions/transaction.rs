@@ -6,19 +6,20 @@ use common::{Oid, SqlState, Xid};
 use elog::{Result, error};
 use lmgr::AdvisoryKey;
 use transam::xact;
-use types::fmgr::{Builtin, CallContext};
+use types::fmgr::{Builtin, CallContext, RowIter};
 use types::{ArrayValue, Datum, oid};
 
 #[rustfmt::skip]
 pub(super) static FUNCTIONS: &[Builtin] = &[
-    Builtin::scalar(5059, "pg_current_xact_id", &[], oid::XID8, |_, _| Ok(Datum::Xid8(xact::top_full_xid()?.0))).stable(),
+    Builtin::scalar(5059, "pg_current_xact_id", &[], oid::XID8, pg_current_xact_id).stable(),
     Builtin::scalar(5060, "pg_current_xact_id_if_assigned", &[], oid::XID8, pg_current_xact_id_if_assigned).stable(),
-    Builtin::scalar(2943, "txid_current", &[], oid::INT8, |_, _| Ok(Datum::Int8(xact::top_full_xid()?.0 as i64))).stable(),
+    Builtin::scalar(2943, "txid_current", &[], oid::INT8, txid_current).stable(),
     Builtin::scalar(3348, "txid_current_if_assigned", &[], oid::INT8, txid_current_if_assigned).stable(),
     Builtin::scalar(3360, "txid_status", &[oid::INT8], oid::TEXT, txid_status).volatile(),
     Builtin::scalar(5066, "pg_xact_status", &[oid::XID8], oid::TEXT, txid_status).volatile(),
     Builtin::scalar(3939, "mxid_age", &[oid::XID], oid::INT4, mxid_age).stable(),
     Builtin::scalar(1181, "age", &[oid::XID], oid::INT4, xid_age).stable(),
+    Builtin::set(1065, "pg_prepared_xact", &[], oid::RECORD, pg_prepared_xact).volatile().columns(PREPARED),
     Builtin::scalar(2561, "pg_blocking_pids", &[oid::INT4], oid::_INT4, pg_blocking_pids).volatile(),
     Builtin::scalar(2880, "pg_advisory_lock", &[oid::INT8], oid::VOID, |_, a| lock(a, false, true)).volatile(),
     Builtin::scalar(2886, "pg_advisory_lock", &[oid::INT4, oid::INT4], oid::VOID, |_, a| lock(a, false, true)).volatile(),
@@ -48,7 +49,29 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(3776, "pg_stat_reset_single_table_counters", &[oid::OID], oid::VOID, stat_reset_table).volatile(),
 ];
 
+const PREPARED: &[(&str, Oid)] = &[
+    ("transaction", oid::XID),
+    ("gid", oid::TEXT),
+    ("prepared", oid::TIMESTAMPTZ),
+    ("ownerid", oid::OID),
+    ("dbid", oid::OID),
+];
+
 type Cx<'a, 'b> = &'a mut CallContext<'b>;
+
+/// An id is given out if there is none yet, which a standby cannot do. C: `pg_current_xact_id` of xid8funcs.c.
+fn assigned() -> Result<u64> {
+    xact::prevent_in_recovery("pg_current_xact_id()")?;
+    Ok(xact::top_full_xid()?.0)
+}
+
+fn pg_current_xact_id(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    assigned().map(Datum::Xid8)
+}
+
+fn txid_current(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    Ok(Datum::Int8(assigned()? as i64))
+}
 
 fn pg_current_xact_id_if_assigned(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
     if xact::top_xid_if_any().is_valid() { Ok(Datum::Xid8(xact::top_full_xid()?.0)) } else { Ok(Datum::Null) }
@@ -183,4 +206,18 @@ fn stat_reset_table(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
         pgstat::reset_table(crate::identity::get().database, Oid(*table));
     }
     Ok(Datum::Void)
+}
+
+/// Behind `pg_prepared_xacts`.
+fn pg_prepared_xact(_: Cx<'_, '_>, _: &[Datum]) -> Result<RowIter> {
+    let rows = transam::twophase::rows().into_iter().map(|row| {
+        Ok(vec![
+            Datum::Xid(row.xid.0),
+            Datum::text(row.gid),
+            Datum::TimestampTz(row.prepared_at),
+            Datum::Oid(row.owner.0),
+            Datum::Oid(row.database.0),
+        ])
+    });
+    Ok(Box::new(rows))
 }

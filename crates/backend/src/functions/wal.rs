@@ -1,13 +1,13 @@
-//! Functions about the write-ahead log and the control file.
+//! Functions about the write-ahead log that is being written.
 //!
-//! C counterpart: access/transam/xlogfuncs.c, utils/misc/pg_controldata.c.
+//! C counterpart: the first half of access/transam/xlogfuncs.c.
 
-use std::rc::Rc;
-
-use common::{Lsn, SqlState};
+use common::{Lsn, Oid, SqlState};
 use elog::{Result, error};
 use types::fmgr::{Builtin, CallContext};
-use types::{Datum, RecordValue, oid};
+use types::{Datum, oid};
+
+use super::{only_superuser, record};
 
 pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2849, "pg_current_wal_lsn", &[], oid::PG_LSN, |_, _| current(wal::write_lsn)).volatile(),
@@ -18,12 +18,16 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(2848, "pg_switch_wal", &[], oid::PG_LSN, pg_switch_wal).volatile(),
     Builtin::scalar(2851, "pg_walfile_name", &[oid::PG_LSN], oid::TEXT, pg_walfile_name),
     Builtin::scalar(2850, "pg_walfile_name_offset", &[oid::PG_LSN], oid::RECORD, pg_walfile_name_offset)
-        .columns(&[("file_name", oid::TEXT), ("file_offset", oid::INT4)]),
+        .names(&["lsn"])
+        .columns(OFFSET_COLUMNS),
 ];
+
+const OFFSET_COLUMNS: &[(&str, Oid)] = &[("file_name", oid::TEXT), ("file_offset", oid::INT4)];
 
 type Cx<'a, 'b> = &'a mut CallContext<'b>;
 
-fn not_in_recovery() -> Result<()> {
+/// For what writes WAL, or asks where it is written.
+pub(super) fn not_in_recovery() -> Result<()> {
     if wal::in_recovery() {
         return Err(error!(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "recovery is in progress")
             .hint("WAL control functions cannot be executed during recovery."));
@@ -37,10 +41,8 @@ fn current(position: fn() -> Lsn) -> Result<Datum> {
 }
 
 fn pg_switch_wal(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
+    only_superuser("pg_switch_wal")?;
     not_in_recovery()?;
-    if !crate::identity::get().current_user.superuser {
-        return Err(error!(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied for function pg_switch_wal"));
-    }
     Ok(Datum::Lsn(wal::request_switch(false).0))
 }
 
@@ -57,9 +59,5 @@ fn pg_walfile_name(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
 
 fn pg_walfile_name_offset(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
     let (name, offset) = wal::segment::walfile_name_offset(lsn_of(args))?;
-    Ok(Datum::Record(Rc::new(RecordValue {
-        types: vec![oid::TEXT, oid::INT4],
-        names: vec!["file_name".into(), "file_offset".into()],
-        values: vec![Datum::text(name), Datum::Int4(offset as i32)],
-    })))
+    Ok(record(OFFSET_COLUMNS, vec![Datum::text(name), Datum::Int4(offset as i32)]))
 }

@@ -3,10 +3,11 @@
 //! C counterpart: catalog/system_views.sql, with the functions behind it.
 
 mod activity; // processes
+mod prepared; // prepared transactions
 mod roles; // roles
 mod session; // what this session has prepared and opened
 mod settings; // configuration
-mod statistics; // counters and locks
+pub(crate) mod statistics; // counters and locks
 
 use std::rc::Rc;
 
@@ -50,7 +51,9 @@ pub(crate) static VIEWS: &[View] = &[
     view("pg_stat_database", statistics::DATABASE_COLUMNS, statistics::databases),
     view("pg_stat_bgwriter", statistics::BGWRITER_COLUMNS, statistics::bgwriter),
     view("pg_stat_wal", statistics::WAL_COLUMNS, statistics::wal),
+    view("pg_stat_archiver", statistics::ARCHIVER_COLUMNS, statistics::archiver),
     view("pg_locks", statistics::LOCKS_COLUMNS, statistics::locks),
+    view("pg_prepared_xacts", prepared::COLUMNS, prepared::prepared_xacts),
     view("pg_tables", statistics::PG_TABLES_COLUMNS, statistics::pg_tables),
     view("pg_prepared_statements", session::STATEMENTS_COLUMNS, session::prepared_statements),
     view("pg_cursors", session::CURSORS_COLUMNS, session::cursors),

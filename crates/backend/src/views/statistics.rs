@@ -1,5 +1,5 @@
-//! `pg_stat_all_tables` and its like, `pg_stat_database`, `pg_stat_bgwriter`, `pg_stat_wal`, `pg_locks`: what the
-//! collector and the lock manager know.
+//! `pg_stat_all_tables` and its like, `pg_stat_database`, `pg_stat_bgwriter`, `pg_stat_wal`, `pg_stat_archiver`, `pg_locks`:
+//! what the collector and the lock manager know.
 //!
 //! C counterpart: the views of catalog/system_views.sql over utils/adt/pgstatfuncs.c and lockfuncs.c.
 
@@ -10,7 +10,7 @@ use catalog::rows::PgClassRow;
 use catalog::syscache;
 use common::Oid;
 use elog::Result;
-use pgstat::TableEntry;
+use pgstat::{TableEntry, WalFileName};
 use types::{Datum, Numeric, oid};
 
 use super::{Columns, Rows, optional};
@@ -320,6 +320,39 @@ pub(super) fn wal(_: &Objects) -> Result<Rows> {
     ]])
 }
 
+pub(crate) const ARCHIVER_COLUMNS: Columns = &[
+    ("archived_count", oid::INT8),
+    ("last_archived_wal", oid::TEXT),
+    ("last_archived_time", oid::TIMESTAMPTZ),
+    ("failed_count", oid::INT8),
+    ("last_failed_wal", oid::TEXT),
+    ("last_failed_time", oid::TIMESTAMPTZ),
+    ("stats_reset", oid::TIMESTAMPTZ),
+];
+
+pub(super) fn archiver(_: &Objects) -> Result<Rows> {
+    Ok(vec![archiver_row()?])
+}
+
+/// The one row there is. C: `pg_stat_get_archiver`.
+pub(crate) fn archiver_row() -> Result<Row> {
+    let cluster = pgstat::cluster()?;
+    let file = |name: &WalFileName| match name.as_str() {
+        "" => Datum::Null,
+        name => Datum::text(name),
+    };
+    let counts = cluster.archiver;
+    Ok(vec![
+        Datum::Int8(counts.archived_count),
+        file(&cluster.last_archived_wal),
+        moment(counts.last_archived_time),
+        Datum::Int8(counts.failed_count),
+        file(&cluster.last_failed_wal),
+        moment(counts.last_failed_time),
+        moment(cluster.times.archiver_reset),
+    ])
+}
+
 pub(super) const LOCKS_COLUMNS: Columns = &[
     ("locktype", oid::TEXT),
     ("database", oid::OID),
@@ -354,7 +387,8 @@ pub(super) fn locks(_: &Objects) -> Result<Rows> {
             oid(row.objid),
             row.objsubid.map_or(Datum::Null, |sub| Datum::Int2(sub as i16)),
             Datum::text(row.virtualtransaction),
-            Datum::Int4(row.pid),
+            // Of a prepared transaction.
+            if row.pid == 0 { Datum::Null } else { Datum::Int4(row.pid) },
             Datum::text(row.mode),
             Datum::Bool(row.granted),
             Datum::Bool(row.fastpath),
