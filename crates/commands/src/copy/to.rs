@@ -38,7 +38,7 @@ pub struct CopyTo {
 
 /// Where the rows come from.
 enum Rows {
-    Query(Execution),
+    Query(Box<Execution>),
     Table(TableRows),
 }
 
@@ -80,7 +80,7 @@ impl CopyTo {
         let columns = plan.columns().to_vec();
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         let force_quote = forced(cx, &names, &options.force_quote, "FORCE_QUOTE")?;
-        let rows = table.map_or_else(|| Rows::Query(plan.start(Vec::new())), Rows::Table);
+        let rows = table.map_or_else(|| Rows::Query(Box::new(plan.start(Vec::new()))), Rows::Table);
         Ok(CopyTo { options, columns, force_quote, rows })
     }
 
