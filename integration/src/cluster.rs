@@ -509,8 +509,11 @@ fn remove_segment(line: &str) {
     }
 }
 
-/// A port that nobody listens on right now.
+/// A port that nobody listens on right now. Not one of those that the kernel gives to clients' ends of connections:
+/// between two starts of a cluster somebody's client would have it.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound above").port()
+    crate::wait_for("there is a free port", || {
+        let port = fastrand::u16(10_000..32_768);
+        std::net::TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
+    })
 }

@@ -137,9 +137,7 @@ fn with_detail(error: PgError, reason: Reason) -> PgError {
         Reason::RecoveryConflictSnapshot => {
             "User query might have needed to see row versions that must be removed."
         }
-        Reason::RecoveryConflictStartupDeadlock => {
-            "User transaction caused buffer deadlock with recovery."
-        }
+        Reason::RecoveryConflictStartupDeadlock => "User transaction caused buffer deadlock with recovery.",
         Reason::RecoveryConflictDatabase => "User was connected to a database that must be dropped.",
         _ => return error,
     };

@@ -104,7 +104,7 @@ mod tests {
             ("discard all", Effect::None),
         ] {
             let parsed = parser::parse(sql).unwrap();
-            let statement = parsed.iter().next().unwrap();
+            let statement = parsed.first().unwrap();
             assert_eq!(effect(&statement.stmt), expected, "{sql}");
         }
     }

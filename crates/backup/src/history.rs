@@ -81,7 +81,8 @@ mod tests {
         assert_eq!(name_of(0x0200_0028), "000000010000000000000002.00000028.backup");
         assert_eq!(name_of(0x1_0000_0000), "000000010000000100000000.00000000.backup");
         assert!(is_name("000000010000000000000002.00000028.backup"));
-        for other in ["000000010000000000000002", "00000002.history", "000000010000000000000002.partial", "x.backup"]
+        for other in
+            ["000000010000000000000002", "00000002.history", "000000010000000000000002.partial", "x.backup"]
         {
             assert!(!is_name(other), "{other}");
         }

@@ -138,11 +138,8 @@ fn last_checkpoint() -> Result<(StartPoint, bool)> {
         wal::control_file::read()?
     };
     let checkpoint = control.checkpoint_copy;
-    let point = StartPoint {
-        redo: checkpoint.redo,
-        record: control.checkpoint,
-        timeline: checkpoint.this_timeline,
-    };
+    let point =
+        StartPoint { redo: checkpoint.redo, record: control.checkpoint, timeline: checkpoint.this_timeline };
     Ok((point, checkpoint.full_page_writes))
 }
 

@@ -129,11 +129,8 @@ fn wait_for_archiver(state: &BackupState, end: Lsn, timeline: TimeLineId) -> Res
 
 /// One second; false if the archiver went with its postmaster, so that waiting makes no sense any more.
 fn pause() -> Result<bool> {
-    let woken = latch::wait(
-        Wake::LATCH_OR_DEATH,
-        Some(Duration::from_secs(1)),
-        WaitEvent::BACKUP_WAIT_WAL_ARCHIVE,
-    );
+    let woken =
+        latch::wait(Wake::LATCH_OR_DEATH, Some(Duration::from_secs(1)), WaitEvent::BACKUP_WAIT_WAL_ARCHIVE);
     latch::reset();
     if !woken.postmaster_died() {
         return Ok(true);

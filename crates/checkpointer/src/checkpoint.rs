@@ -148,7 +148,7 @@ pub(crate) fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistic
     let write_began = Instant::now();
     transam::checkpoint()?;
     let all = CheckpointFlags::SHUTDOWN | CheckpointFlags::END_OF_RECOVERY | CheckpointFlags::FLUSH_ALL;
-    let mut pacer = Pacer::new(flags, redo);
+    let mut pacer = Pacer::new(flags);
     statistics.buffers_written =
         storage::checkpoint_buffers(flags.intersects(all), &mut |progress| pacer.pause(progress))?;
     activity::counters::buffers(|buffers| {
@@ -168,13 +168,19 @@ pub(crate) fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistic
 /// Makes the pauses of a spread checkpoint. C: `CheckpointWriteDelay`.
 struct Pacer {
     flags: CheckpointFlags,
-    redo: Lsn,
+    /// How far WAL was when it began. C: `ckpt_start_recptr`.
+    start: Lsn,
     began: Instant,
 }
 
+/// How far WAL is: written, or during recovery replayed.
+fn wal_position() -> Lsn {
+    if wal::in_recovery() { wal::recovery_point::replayed().0 } else { wal::insert_lsn() }
+}
+
 impl Pacer {
-    fn new(flags: CheckpointFlags, redo: Lsn) -> Pacer {
-        Pacer { flags, redo, began: Instant::now() }
+    fn new(flags: CheckpointFlags) -> Pacer {
+        Pacer { flags, start: wal_position(), began: Instant::now() }
     }
 
     fn is_in_a_hurry(&self) -> bool {
@@ -190,7 +196,7 @@ impl Pacer {
             segments: wal::recycle::checkpoint_segments(),
             segment_bytes: wal::geometry().segment_size(),
         };
-        let wal_bytes = wal::insert_lsn().0.saturating_sub(self.redo.0);
+        let wal_bytes = wal_position().0.saturating_sub(self.start.0);
         pace.on_schedule(progress, wal_bytes, self.began.elapsed())
     }
 

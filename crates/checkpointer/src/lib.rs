@@ -20,6 +20,8 @@
 //! - K4  A file is removed (unlinked segment of a dropped relation, old WAL) only after pg_control has been written.
 //! - K5  After the shutdown checkpoint's redo point nobody writes WAL: otherwise PANIC.
 //! - K6  Requests to fsync are taken from the shared queue between any two pauses, so that it does not run full.
+//! - K7  A restartpoint is made only at a checkpoint record that has been replayed; in archive recovery pg_control's minimum
+//!   recovery point is then at or behind that record's end.
 //!
 //! C counterpart: postmaster/checkpointer.c; `CreateCheckPoint` of xlog.c.
 

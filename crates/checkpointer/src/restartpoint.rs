@@ -139,8 +139,11 @@ fn to_be_reached(
     shutdown: bool,
 ) -> ((Lsn, TimeLineId), DbState) {
     if state != DbState::InArchiveRecovery {
-        // Crash recovery, or none any more: all of WAL is to be replayed.
-        return ((Lsn::INVALID, TimeLineId(0)), state);
+        // Crash recovery, or none any more: all of WAL is to be replayed. But if recovery has ended meanwhile, the point
+        // tells where the new timeline begins, and without it the next crash recovery would not follow there. (PG 15
+        // forgets it in this case, too.)
+        let point = if least.1 > end.1 { least } else { (Lsn::INVALID, TimeLineId(0)) };
+        return (point, state);
     }
     let state = if shutdown { DbState::ShutDownInRecovery } else { state };
     (if least.0 < end.0 { end } else { least }, state)
@@ -177,15 +180,17 @@ mod tests {
     #[test]
     fn pg_control_tells_what_must_be_reached() {
         use DbState::*;
-        let (old, end) = (TimeLineId(1), TimeLineId(2));
+        let end = (Lsn(700), TimeLineId(2));
         for (state, least, shutdown, expected, state_after) in [
-            (InArchiveRecovery, 650, false, (700, 2), InArchiveRecovery),
-            (InArchiveRecovery, 900, true, (900, 1), ShutDownInRecovery),
-            (InArchiveRecovery, 0, true, (700, 2), ShutDownInRecovery),
-            (InCrashRecovery, 650, true, (0, 0), InCrashRecovery),
-            (InProduction, 0, false, (0, 0), InProduction),
+            (InArchiveRecovery, (650, 1), false, (700, 2), InArchiveRecovery),
+            (InArchiveRecovery, (900, 1), true, (900, 1), ShutDownInRecovery),
+            (InArchiveRecovery, (0, 0), true, (700, 2), ShutDownInRecovery),
+            (InCrashRecovery, (650, 2), true, (0, 0), InCrashRecovery),
+            (InProduction, (0, 0), false, (0, 0), InProduction),
+            // A promotion was faster.
+            (InProduction, (900, 3), false, (900, 3), InProduction),
         ] {
-            let found = to_be_reached(state, (Lsn(least), old), (Lsn(700), end), shutdown);
+            let found = to_be_reached(state, (Lsn(least.0), TimeLineId(least.1)), end, shutdown);
             assert_eq!(found, ((Lsn(expected.0), TimeLineId(expected.1)), state_after));
         }
     }

@@ -2,7 +2,7 @@
 //! the value by its canonical form, and runs for every source, files and command line included.
 //! C: the `check_*` hooks of guc.c and commands/variable.c.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use common::{Lsn, SqlState};
 
@@ -321,6 +321,40 @@ pub(crate) fn recovery_target_name(value: &mut Value, _: GucSource) -> Checked {
     refuse(value.text().len() >= 64, || {
         Complaint::detail("recovery_target_name is too long (maximum 63 characters).")
     })
+}
+
+/// Whether a text is a moment: who knows lies above this crate.
+static IS_MOMENT: OnceLock<fn(&str) -> bool> = OnceLock::new();
+
+/// Registers who knows the moments that `recovery_target_time` may name; without it everything is taken. To be called
+/// before the files are read. The first registration counts.
+pub fn set_recovery_time_check(is_moment: fn(&str) -> bool) {
+    let _ = IS_MOMENT.set(is_moment);
+}
+
+/// C: `check_recovery_target_time`.
+pub(crate) fn recovery_target_time(value: &mut Value, _: GucSource) -> Checked {
+    let text = value.text();
+    let known = IS_MOMENT.get().is_none_or(|is_moment| is_moment(text));
+    refuse(!text.is_empty() && !known, Complaint::default)
+}
+
+/// After the files are read at start: recovery has one target. C: `error_multiple_recovery_targets`.
+pub(crate) fn one_recovery_target() -> elog::Result<()> {
+    let targets = [
+        &vars::RECOVERY_TARGET,
+        &vars::RECOVERY_TARGET_LSN,
+        &vars::RECOVERY_TARGET_NAME,
+        &vars::RECOVERY_TARGET_TIME,
+        &vars::RECOVERY_TARGET_XID,
+    ];
+    if targets.into_iter().filter(|target| !target.get().is_empty()).count() < 2 {
+        return Ok(());
+    }
+    Err(elog::fatal!(SqlState::INVALID_PARAMETER_VALUE, "multiple recovery targets specified").detail(
+        "At most one of recovery_target, recovery_target_lsn, recovery_target_name, recovery_target_time, \
+         recovery_target_xid may be set.",
+    ))
 }
 
 /// C: `check_recovery_target_timeline`.

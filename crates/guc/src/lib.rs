@@ -44,6 +44,7 @@ pub mod sample;
 mod startup;
 
 pub use alter_system::{alter_system_reset, alter_system_reset_all, alter_system_set};
+pub use check::set_recovery_time_check;
 pub use command_line::{parse_long_option, split_options};
 pub use encoding::canonical_encoding;
 pub use file::{FileSettingRow, file_settings, process_config_file};

@@ -82,7 +82,8 @@ pub(crate) fn acquire_for(
 /// A standby's locks beside the primary's: nobody knows what strong ones would make wait. The startup process takes the
 /// primary's.
 fn refuse_in_recovery(tag: LockTag, mode: LockMode) -> Result<()> {
-    let is_strong = mode > LockMode::RowExclusive && matches!(tag, LockTag::Relation { .. } | LockTag::Object { .. });
+    let is_strong =
+        mode > LockMode::RowExclusive && matches!(tag, LockTag::Relation { .. } | LockTag::Object { .. });
     if !is_strong || !transaction::is_attached() || !wal::in_recovery() {
         return Ok(());
     }

@@ -81,7 +81,8 @@ impl Conflict {
 
     /// After `deadlock_timeout` the log tells, once. C: `LogRecoveryConflict`.
     fn log_if_long(&mut self, pids: impl FnOnce() -> Vec<i32>) {
-        if self.logged || !guc::vars::LOG_RECOVERY_CONFLICT_WAITS.get() || !self.deadlock_check_in().is_zero() {
+        if self.logged || !guc::vars::LOG_RECOVERY_CONFLICT_WAITS.get() || !self.deadlock_check_in().is_zero()
+        {
             return;
         }
         self.logged = true;
@@ -181,7 +182,10 @@ pub fn resolve_conflict_with_tablespace(_tablespace: Oid) -> Result<()> {
         return Ok(());
     }
     let sessions = conflicting_vxids(Xid::INVALID, Oid::INVALID);
-    resolve(&sessions, Conflict::new(Reason::RecoveryConflictTablespace, WaitEvent::RECOVERY_CONFLICT_TABLESPACE))
+    resolve(
+        &sessions,
+        Conflict::new(Reason::RecoveryConflictTablespace, WaitEvent::RECOVERY_CONFLICT_TABLESPACE),
+    )
 }
 
 /// A database is about to go: its sessions end at once, whatever the delay. C: `ResolveRecoveryConflictWithDatabase`.
@@ -206,9 +210,10 @@ fn holders(waited: &Waited) -> Vec<(i32, u32)> {
         return Vec::new();
     };
     let me = shared::me();
-    let conflicting = view.holders.iter().filter(|(process, held)| {
-        *process != me && LockMode::AccessExclusive.conflicts().intersects(*held)
-    });
+    let conflicting = view
+        .holders
+        .iter()
+        .filter(|(process, held)| *process != me && LockMode::AccessExclusive.conflicts().intersects(*held));
     let vxid = |process: u32| {
         let lxid = shmem::all_procs().get(process as usize)?.lxid.load(Relaxed);
         (lxid != 0).then_some((process.cast_signed() + 1, lxid))

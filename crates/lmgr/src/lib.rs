@@ -68,8 +68,8 @@ pub use shared::reserve;
 pub use status::{LockRow, access_exclusive_locks, blocking_pids, status};
 pub use tag::LockTag;
 pub use transaction::attach;
-pub use wait::{awaits_lock, check_deadlock_soon};
 pub use twophase::register_two_phase;
+pub use wait::{awaits_lock, check_deadlock_soon};
 
 #[cfg(test)]
 mod testing;

@@ -42,7 +42,7 @@ pub(crate) fn is_startup() -> bool {
 /// virtual transaction, so that others see whose locks these are. C: `InitRecoveryTransactionEnvironment`.
 pub fn initialize() {
     STARTUP.set(true);
-    standby::set_hooks(Hooks { acquire_lock, release_tree, release_old, finish, invalidate, files_gone });
+    standby::set_hooks(Hooks { acquire_lock: acquire_access_exclusive, release_tree, release_old, finish, invalidate, files_gone });
     storage::set_pins_in_the_way(conflict::wait_for_pins);
     const LXID: u32 = 1;
     shmem::my_proc().lxid.store(LXID, Relaxed);
@@ -59,7 +59,10 @@ fn finish() {
 
 /// Waits, if need be, until nobody else holds it; `max_standby_archive_delay` says how patiently.
 /// C: `StandbyAcquireAccessExclusiveLock`.
-fn acquire_lock(xid: Xid, db: Oid, rel: Oid) -> Result<()> {
+///
+/// # Errors
+/// 53200 if the lock table is full; of an interrupt.
+pub fn acquire_access_exclusive(xid: Xid, db: Oid, rel: Oid) -> Result<()> {
     let is_new = LOCKS.with_borrow_mut(|locks| {
         let of_xid = locks.entry(xid.0).or_default();
         let is_new = !of_xid.contains(&(db, rel));

@@ -17,7 +17,8 @@ pub(crate) struct World {
 
 pub(crate) fn world() -> World {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let limits = Limits { max_connections: 5, autovacuum_max_workers: 1, max_wal_senders: 1, ..Limits::default() };
+    let limits =
+        Limits { max_connections: 5, autovacuum_max_workers: 1, max_wal_senders: 1, ..Limits::default() };
     let mut reservation = Reservation::new();
     shmem::reserve(&mut reservation, limits);
     shared::reserve_sized(&mut reservation, limits.max_procs() as usize, 0);

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
 use elog::{Result, ereport};
-use miscinit::{exit, interrupt};
+use miscinit::{exit, interrupt, ps_status};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,8 +26,8 @@ use crate::deadlock::{self, Edge, Verdict};
 use crate::mode::LockMode;
 use crate::report::{self, Moment};
 use crate::shard::{LockView, Place};
-use crate::{conflict, shared, standby};
 use crate::tag::LockTag;
+use crate::{conflict, shared, standby};
 
 /// Pictures taken before giving up on one that fits together; then the next check, a timeout later, tries again.
 const PICTURES: u32 = 20;
@@ -69,6 +69,7 @@ enum Checked {
 
 /// Waits for the grant. On an error we are out of the queue and hold nothing of it.
 pub(crate) fn sleep(waited: Waited) -> Result<()> {
+    let _title = ps_status::show_waiting();
     let result = if standby::is_startup() {
         conflict::wait_for_lock(&waited)
     } else {

@@ -14,7 +14,8 @@ use miscinit::interrupt::{self, Pending};
 use shmem::{Limits, Reservation, Segment, ShmVar};
 
 const DB: Oid = Oid(5);
-const LIMITS: Limits = Limits { max_connections: 12, autovacuum_max_workers: 1, max_wal_senders: 1, max_prepared_xacts: 0 };
+const LIMITS: Limits =
+    Limits { max_connections: 12, autovacuum_max_workers: 1, max_wal_senders: 1, max_prepared_xacts: 0 };
 
 static ALONE: Mutex<()> = Mutex::new(());
 /// Steps that processes tell each other about.

@@ -86,6 +86,29 @@ pub fn set_fixed(fixed: &str) {
     });
 }
 
+/// What follows the fixed part now. C: `get_ps_display`.
+fn activity() -> Vec<u8> {
+    TITLE.with_borrow(|title| title.text.get(title.fixed_len..).unwrap_or_default().to_vec())
+}
+
+/// Adds `waiting` to the activity until the guard is dropped. C: in `WaitOnLock`.
+pub fn show_waiting() -> Waiting {
+    let before = String::from_utf8_lossy(&activity()).into_owned();
+    set_activity(&format!("{before} waiting"));
+    Waiting(before)
+}
+
+/// See [`show_waiting`].
+#[must_use = "the wait is over when this is dropped"]
+#[derive(Debug)]
+pub struct Waiting(String);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        set_activity(&self.0);
+    }
+}
+
 /// Sets what follows the fixed part: `idle`, `SELECT`. Also what `%i` in `log_line_prefix` shows. Costs a
 /// copy of a few bytes; none at all with `update_process_title` off. C: `set_ps_display`.
 pub fn set_activity(activity: &str) {

@@ -1,11 +1,14 @@
 //! Which file comes next: one look into the directory serves for all the files found in it.
 //!
 //! PostgreSQL 12 reads the directory again for each file, which with 100,000 of them takes hours; 15 remembers the
-//! first 64. Here a look costs a sort of all the names, and each file after that one `stat`, to see that it still waits.
+//! first 64. Here a look puts all the names on a heap, and each file after that costs one `stat`, to see that it still waits.
 //! What comes later than the look waits for the next, which follows when the list is used up. Only a timeline's
 //! history must not wait: who writes one says so in shared memory, and the list is made anew (A5).
 //!
 //! C counterpart: `pgarch_readyXlog`, `ready_file_comparator`.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use elog::Result;
 
@@ -16,11 +19,23 @@ const MIN_NAME: usize = 16;
 /// Longest. C: `MAX_XFN_CHARS`.
 const MAX_NAME: usize = pgstat::WalFileName::BYTES;
 /// C: `VALID_XFN_CHARS`.
-const NAME_CHARS: &str = "0123456789ABCDEF.history.backup.partial";
+const NAME_CHARS: &[u8] = b"0123456789ABCDEF.history.backup.partial";
 
-/// The files that were found waiting and have not been taken yet, the next one last.
+/// [`NAME_CHARS`], to be asked for each byte of 100,000 names.
+static IS_NAME_CHAR: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < NAME_CHARS.len() {
+        table[NAME_CHARS[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// The files that were found waiting and have not been taken yet. A heap, since the first is wanted long before the last
+/// has its place.
 #[derive(Debug, Default)]
-pub(crate) struct Backlog(Vec<String>);
+pub(crate) struct Backlog(BinaryHeap<Reverse<Rank>>);
 
 impl Backlog {
     /// The next file, or `None` if no file waits.
@@ -31,29 +46,30 @@ impl Backlog {
         if archive.take_rescan_request() {
             self.0.clear();
         }
-        while let Some(file) = self.0.pop() {
+        while let Some(Reverse((_, file))) = self.0.pop() {
             // Somebody may have removed it, an administrator who archived by hand for one.
             if archive.is_ready(&file)? {
                 return Ok(Some(file));
             }
         }
-        self.0 = archive.list_ready()?;
-        self.0.retain(|name| is_archivable(name));
-        self.0.sort_unstable_by(|a, b| rank(b).cmp(&rank(a)));
-        Ok(self.0.pop())
+        let names = archive.list_ready()?.into_iter().filter(|name| is_archivable(name));
+        self.0 = names.map(|name| Reverse(rank(name))).collect();
+        Ok(self.0.pop().map(|Reverse((_, file))| file))
     }
 }
 
 /// Histories of timelines before everything else: without one nothing of its timeline is found. The rest from old to
 /// new, as far as the names tell. C: `ready_file_comparator`.
-fn rank(name: &str) -> (bool, &str) {
-    (!wal::archive::is_history_name(name), name)
+type Rank = (bool, String);
+
+fn rank(name: String) -> Rank {
+    (!wal::archive::is_history_name(&name), name)
 }
 
 /// Whether it is the name of a segment, a partial segment, or a history file of a timeline or a backup; others are left
 /// alone.
 fn is_archivable(name: &str) -> bool {
-    (MIN_NAME..=MAX_NAME).contains(&name.len()) && name.chars().all(|c| NAME_CHARS.contains(c))
+    (MIN_NAME..=MAX_NAME).contains(&name.len()) && name.bytes().all(|byte| IS_NAME_CHAR[usize::from(byte)])
 }
 
 #[cfg(test)]

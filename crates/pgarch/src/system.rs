@@ -96,7 +96,11 @@ impl Archive for System {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&dir).map_err(|e| cannot("open", e))? {
             let name = entry.map_err(|e| cannot("read", e))?.file_name();
-            names.extend(name.to_str().and_then(|name| name.strip_suffix(READY)).map(str::to_owned));
+            let Ok(mut name) = name.into_string() else { continue };
+            if let Some(file) = name.strip_suffix(READY) {
+                name.truncate(file.len());
+                names.push(name);
+            }
         }
         Ok(names)
     }

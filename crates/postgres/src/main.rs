@@ -71,6 +71,7 @@ fn serve(options: Options) -> Result<(), StartupProblem> {
     elog::panic_hook();
     elog::install_logger();
     guc::initialize()?;
+    guc::set_recovery_time_check(startup::is_recovery_time);
     for (name, value) in &options.settings {
         let value = value.as_str();
         guc::set_option(name, value, GucContext::Postmaster, GucSource::CommandLine, GucAction::Set)?;

@@ -45,7 +45,11 @@ impl Plan {
 }
 
 /// Says how the cluster ended last time, which tells an operator what to expect now.
-pub(crate) fn log_previous_end(state: DbState, at: &str) {
+pub(crate) fn log_previous_end(control: &ControlFileData) {
+    let state = control.state;
+    // Of a replay only WAL's own time says something.
+    let last = if state == DbState::InArchiveRecovery { control.checkpoint_copy.time } else { control.time };
+    let at = crate::timestamp_text(last);
     let with_hint = |error: PgError, hint: &str| error.hint(hint).report();
     match state {
         DbState::ShutDown => ereport!(Log, "database system was shut down at {at}"),
@@ -270,7 +274,6 @@ pub(crate) fn record_start(plan: &Plan, state_before: DbState) -> Result<()> {
     }
     wal::control_file::update(|control| {
         control.state = if archive { DbState::InArchiveRecovery } else { DbState::InCrashRecovery };
-        control.time = crate::unix_now();
         control.checkpoint = plan.checkpoint_start;
         control.checkpoint_copy = plan.checkpoint.clone();
         if archive && control.min_recovery_point < plan.checkpoint.redo {

@@ -23,7 +23,7 @@ use crate::begin::Plan;
 use crate::cleanup::{self, Unlogged};
 use crate::redo::{Reader, Replayed};
 use crate::signals::{Signals, Wish};
-use crate::{Checkpoints, state, unix_now, xlog};
+use crate::{Checkpoints, state, xlog};
 
 /// Where WAL ends. C: `EndOfWalRecoveryInfo`.
 struct End {
@@ -151,10 +151,7 @@ fn end_recovery(checkpoints: &dyn Checkpoints) -> Result<bool> {
 
 /// Step 4.
 fn open_cluster() -> Result<()> {
-    wal::control_file::update(|control| {
-        control.state = DbState::InProduction;
-        control.time = unix_now();
-    })?;
+    wal::control_file::update(|control| control.state = DbState::InProduction)?;
     // From here on everybody may write.
     wal::startup::finish();
     wal::restore::set_archive_recovery(false);

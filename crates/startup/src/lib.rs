@@ -52,6 +52,8 @@ mod finish; // 10. the end
 
 mod progress; // what the log says meanwhile
 
+pub use target::is_recovery_time;
+
 use checkpointer::CheckpointFlags;
 use common::pg_control::ControlFileData;
 use elog::{Result, Severity};
@@ -129,7 +131,7 @@ impl Checkpoints for Checkpointer {
 fn start_cluster(checkpoints: &dyn Checkpoints) -> Result<()> {
     let data_dir = globals::data_dir();
     let control = wal::control_file::read()?;
-    begin::log_previous_end(control.state, &timestamp_text(control.time));
+    begin::log_previous_end(&control);
     begin::check_directories(data_dir)?;
     if begin::is_crash(control.state) {
         cleanup::remove_temporary_segments(data_dir);
@@ -183,36 +185,5 @@ fn timestamp_text(unix_secs: i64) -> String {
     moment.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
-/// A moment of WAL (microseconds since 2000-01-01) as SQL shows it. C: `timestamptz_to_str`.
-fn timestamp_text_micros(pg_micros: i64) -> String {
-    let zone = elog::timezone(&guc::vars::TIMEZONE.get()).unwrap_or(jiff::tz::TimeZone::UTC);
-    let unix = pg_micros.saturating_add(activity::PG_EPOCH_MICROS);
-    let moment = jiff::Timestamp::from_microsecond(unix).unwrap_or_default().to_zoned(zone);
-    let text = moment.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    let east = moment.offset().seconds();
-    let (sign, minutes) = (if east < 0 { '-' } else { '+' }, east.abs() / 60);
-    let zone = match minutes % 60 {
-        0 => format!("{sign}{:02}", minutes / 60),
-        rest => format!("{sign}{:02}:{rest:02}", minutes / 60),
-    };
-    format!("{text}{zone}")
-}
-
-fn unix_now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| d.as_secs() as i64)
-}
-
 #[cfg(test)]
 mod world_tests;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_of_wal() {
-        assert_eq!(timestamp_text_micros(0).len(), "2000-01-01 00:00:00+00".len());
-    }
-}

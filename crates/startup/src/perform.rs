@@ -12,8 +12,8 @@ use wal::{DecodedRecord, recovery, recovery_point};
 use crate::begin::Plan;
 use crate::redo::{self, Around, Reader, Replayed};
 use crate::signals::Wish;
-use crate::target::{self, Action, Event, Moment, Stop, Target};
-use crate::{between_records, consistency, pause, rmgr, state, timelines, timestamp_text_micros};
+use crate::target::{self, Action, Event, Moment, Stop, StopAt, Target};
+use crate::{between_records, consistency, pause, rmgr, state, timelines};
 
 /// Makes what sessions need to read while replay goes on. C: in `StartupXLOG`.
 ///
@@ -50,7 +50,7 @@ pub(crate) fn replay(plan: &Plan, wish: &Wish, reader: &mut Reader) -> Result<Re
     if replayed.records == 0 && replayed.stop.is_none() {
         ereport!(Log, "redo is not required");
     } else if let Some(time) = recovery::latest_xact_time() {
-        ereport!(Log, "last completed transaction was at log time {}", timestamp_text_micros(time));
+        ereport!(Log, "last completed transaction was at log time {}", guc::timestamptz_text(time));
     }
     if state::archive_requested() && wish.target != Target::None && replayed.stop.is_none() {
         return Err(fatal!(
@@ -117,13 +117,17 @@ impl Around for Live<'_> {
         if !state::archive_requested() {
             return Ok(None);
         }
+        let stop = self.wish.target.after(self.wish.inclusive, record, recovery::reached_consistency());
         match target::moment(record) {
-            Some(Moment { time, what: Event::Commit(_) | Event::Abort(_) }) => {
+            // A position is looked at before anything else, as in PostgreSQL: the time stays that of the one before.
+            Some(Moment { time, what: Event::Commit(_) | Event::Abort(_) })
+                if !matches!(stop, Some(Stop { at: StopAt::Lsn(_), .. })) =>
+            {
                 recovery::set_latest_xact_time(time);
             }
-            Some(Moment { what: Event::RestorePoint(_), .. }) | None => {}
+            _ => {}
         }
-        Ok(self.wish.target.after(self.wish.inclusive, record, recovery::reached_consistency()))
+        Ok(stop)
     }
 
     fn at_target(&mut self) -> Result<()> {

@@ -11,8 +11,6 @@ use elog::{Result, Severity, fatal};
 use transam::redo::Completion;
 use wal::{DecodedRecord, RmgrId};
 
-use crate::timestamp_text_micros;
-
 /// C: `RecoveryTargetType` with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -115,11 +113,11 @@ impl Stop {
             StopAt::Lsn(lsn) => format!("recovery stopping {word} WAL location (LSN) \"{lsn}\""),
             StopAt::End { commit, xid, time } => {
                 let what = if *commit { "commit" } else { "abort" };
-                let time = timestamp_text_micros(*time);
+                let time = guc::timestamptz_text(*time);
                 format!("recovery stopping {word} {what} of transaction {}, time {time}", xid.0)
             }
             StopAt::RestorePoint { name, time } => {
-                let time = timestamp_text_micros(*time);
+                let time = guc::timestamptz_text(*time);
                 format!("recovery stopping at restore point \"{name}\", time {time}")
             }
         }
@@ -172,7 +170,7 @@ impl Target {
             Target::None => return None,
             Target::Immediate => "earliest consistent point".to_owned(),
             Target::Xid(xid) => format!("XID {}", xid.0),
-            Target::Time(time) => timestamp_text_micros(*time),
+            Target::Time(time) => guc::timestamptz_text(*time),
             Target::Name(name) => format!("\"{name}\""),
             Target::Lsn(lsn) => format!("WAL location (LSN) \"{lsn}\""),
         })
@@ -256,9 +254,9 @@ impl Target {
         let word = stop.map_or("before", Stop::word);
         match (self, stop.map(|stop| &stop.at)) {
             (Target::Time(_), Some(StopAt::End { time, .. })) => {
-                format!("{word} {}\n", timestamp_text_micros(*time))
+                format!("{word} {}\n", guc::timestamptz_text(*time))
             }
-            (Target::Time(_), _) => format!("{word} {}\n", timestamp_text_micros(0)),
+            (Target::Time(_), _) => format!("{word} {}\n", guc::timestamptz_text(0)),
             (Target::Xid(_), Some(StopAt::End { xid, .. })) => format!("{word} transaction {}", xid.0),
             (Target::Xid(_), _) => format!("{word} transaction 0"),
             (Target::Lsn(_), Some(StopAt::Lsn(lsn))) => format!("{word} LSN {lsn}\n"),
@@ -288,6 +286,11 @@ fn parse_xid(value: &str) -> Option<u32> {
         return Some(0);
     }
     u64::from_str_radix(&digits[..end], radix).ok().map(|number| number as u32)
+}
+
+/// Whether `recovery_target_time` may be this: for `guc::set_recovery_time_check`. C: `check_recovery_target_time`.
+pub fn is_recovery_time(value: &str) -> bool {
+    parse_time(value).is_ok()
 }
 
 /// C: `timestamptz_in` in `validateRecoveryParameters`.

@@ -205,9 +205,88 @@ fn a_record_without_its_end_is_overwritten(dir: &Path) {
     });
 }
 
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn set(name: &str, value: &str) {
+    guc::set_internal(name, value).unwrap();
+}
+
+/// A copy of a stopped cluster goes forward to a restore point, with WAL from an archive, onto a timeline of its own; and again,
+/// from the same copy, onto the next one.
+fn goes_forward_from_a_copy(dir: &Path) {
+    let outside = tempfile::tempdir().unwrap();
+    let (base, archive) = (outside.path().join("base"), outside.path().join("archive"));
+    life(dir, || {
+        start_cluster(&Checkpointer).unwrap();
+        checkpointer::request_checkpoint(CheckpointFlags::SHUTDOWN).unwrap();
+    });
+    copy_all(dir, &base);
+    life(dir, || {
+        start_cluster(&NoCheckpoint).unwrap();
+        log_page(8, b"before the restore point");
+        wal::flush(wal::records::log_restore_point("here").unwrap());
+        log_page(8, b"too late");
+    });
+    copy_all(&dir.join("pg_wal"), &archive);
+    set("hot_standby", "off");
+    set("recovery_target_name", "here");
+    set("recovery_target_action", "promote");
+    set("restore_command", &format!("cp {}/%f %p 2>/dev/null", archive.display()));
+    for number in [2, 3] {
+        for sub in ["pg_wal", "base", "global", "pg_xact"] {
+            std::fs::remove_dir_all(dir.join(sub)).unwrap();
+        }
+        copy_all(&base, dir);
+        std::fs::remove_dir_all(dir.join("pg_wal")).unwrap();
+        std::fs::create_dir(dir.join("pg_wal")).unwrap();
+        std::fs::write(dir.join("recovery.signal"), "").unwrap();
+        let lsn = life(dir, || {
+            start_cluster(&Checkpointer).unwrap();
+            assert_eq!(item_of(8), b"before the restore point");
+            assert_eq!(wal::timeline(), TimeLineId(number));
+            assert!(!wal::in_recovery());
+            wal::control_file::read().unwrap().checkpoint
+        });
+        assert!(!dir.join("recovery.signal").exists());
+        let history = format!("pg_wal/{number:08X}.history");
+        let text = std::fs::read_to_string(dir.join(&history)).unwrap();
+        assert!(text.ends_with("\tat restore point \"here\"\n"), "{text}");
+        std::fs::copy(dir.join(&history), archive.join(&history[7..])).unwrap();
+        set("recovery_target_timeline", "1");
+        // A crash now is one of the new timeline.
+        life(dir, || {
+            start_cluster(&Counted::default()).unwrap();
+            assert_eq!(wal::timeline(), TimeLineId(number));
+            assert_eq!(wal::control_file::read().unwrap().checkpoint, lsn);
+        });
+    }
+    std::fs::write(dir.join("recovery.signal"), "").unwrap();
+    set("recovery_target_timeline", "7");
+    assert_eq!(error_of(dir).message, "recovery target timeline 7 does not exist");
+    set("recovery_target_timeline", "current");
+    set("recovery_target_name", "nowhere");
+    let error = error_of(dir);
+    assert_eq!(error.message, "recovery ended before configured recovery target was reached");
+    std::fs::remove_file(dir.join("recovery.signal")).unwrap();
+}
+
 /// Without the segment of its checkpoint, with a damaged pg_control, or with files that ask for another recovery.
 fn damaged_clusters_do_not_start(dir: &Path) {
-    let segment = dir.join("pg_wal/000000010000000000000001");
+    let segment = life(dir, || {
+        let checkpoint = wal::control_file::read().unwrap();
+        let timeline = checkpoint.checkpoint_copy.this_timeline;
+        dir.join(wal::segment::path(timeline, wal::geometry().segment(checkpoint.checkpoint)))
+    });
     let bytes = std::fs::read(&segment).unwrap();
     std::fs::remove_file(&segment).unwrap();
     let error = error_of(dir);
@@ -291,6 +370,7 @@ fn starts_crashes_and_starts_again() {
     });
 
     a_record_without_its_end_is_overwritten(dir);
+    goes_forward_from_a_copy(dir);
 
     damaged_clusters_do_not_start(dir);
 }

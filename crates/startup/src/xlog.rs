@@ -115,9 +115,7 @@ fn redo_checkpoint(record: &DecodedRecord<'_>, checkpoint: &CheckPoint, shutdown
     }
     let kind = if shutdown { "shutdown checkpoint" } else { "online checkpoint" };
     check_timeline(checkpoint.this_timeline, kind)?;
-    if state::in_archive() {
-        checkpointer::restartpoint::record_checkpoint(checkpoint, record.lsn, record.end_lsn);
-    }
+    checkpointer::restartpoint::record_checkpoint(checkpoint, record.lsn, record.end_lsn);
     Ok(())
 }
 
@@ -132,7 +130,7 @@ pub(crate) fn verify_overwrite(found: Option<Lsn>) -> Result<()> {
     if lsn != found {
         return Err(fatal!(SqlState::INTERNAL_ERROR, "mismatching overwritten LSN {lsn} -> {found}"));
     }
-    let at = crate::timestamp_text_micros(time);
+    let at = guc::timestamptz_text(time);
     ereport!(Log, "successfully skipped missing contrecord at {lsn}, overwritten at {at}");
     Ok(())
 }

@@ -219,9 +219,7 @@ impl Transaction {
     fn end_block(&mut self, chain: bool, commit: bool, command: &'static str) -> Result<Outcome> {
         let mut outcome = match self.block {
             Block::None | Block::Implicit if chain => return Err(only_in_block(command)),
-            Block::None | Block::Implicit => {
-                Outcome { warning: Some(no_transaction()), ..self.end(commit) }
-            }
+            Block::None | Block::Implicit => Outcome { warning: Some(no_transaction()), ..self.end(commit) },
             Block::Explicit => self.end(commit),
             Block::Failed => Outcome { tag: Some("ROLLBACK"), ..self.end(false) },
         };

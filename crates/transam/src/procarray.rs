@@ -40,13 +40,13 @@ use shmem::{LwLock, PgProc, Reservation, ShmSlice, ShmVar, all_procs, my_proc, s
 pub use horizons::{
     GlobalVis, RelationKind, horizon_for, oldest_considered_running, replace_last_horizon_xmin,
 };
+use known::Known;
+pub(crate) use prepared::{add_prepared, clear_transaction, remove_prepared};
 pub use queries::{
     at_least_active, count_db_backends, count_other_db_backends, current_vxids, full_snapshot, is_active,
     is_vxid_running, oldest_active_xid, pgprocno_of_xid, pid_of_xid, vxids_delaying,
     wait_for_delayed_commits, wait_for_delayed_commits_with,
 };
-use known::Known;
-pub(crate) use prepared::{add_prepared, clear_transaction, remove_prepared};
 pub use recovery::{conflicting_vxids, signal_database, signal_vxid};
 pub use running::log_standby_snapshot;
 
@@ -111,7 +111,12 @@ static KNOWN: ShmSlice<AtomicU64> = ShmSlice::new("KnownAssignedXids");
 static COMPLETIONS: ShmVar<CachePadded<AtomicU64>> = ShmVar::new("Xact Completion Count");
 
 pub(crate) fn reserve(r: &mut Reservation, procs: usize) {
-    r.var(&CONTROL, || LwLock::new(tranche::PROC_ARRAY, Control { count: 0, latest_completed: FullXid(0), known: Known::new() }));
+    r.var(&CONTROL, || {
+        LwLock::new(
+            tranche::PROC_ARRAY,
+            Control { count: 0, latest_completed: FullXid(0), known: Known::new() },
+        )
+    });
     let prepared = usize::try_from(guc::vars::MAX_PREPARED_TRANSACTIONS.get()).unwrap_or_default();
     r.slice(&KNOWN, (procs + prepared) * (MAX_CACHED_SUBXIDS + 1), |_| AtomicU64::new(0));
     r.slice(&PROCNOS, procs, |_| AtomicU32::new(NONE));

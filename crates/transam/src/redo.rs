@@ -67,7 +67,11 @@ fn assignment(record: &DecodedRecord<'_>) -> Result<()> {
     let mut words = log::read_words(record.main_data);
     let (Some(top), Some(count)) = (words.next(), words.next()) else { return Err(broken("assignment")) };
     let children: Vec<Xid> = words.take(count as usize).map(Xid).collect();
-    if children.len() < count as usize { Err(broken("assignment")) } else { standby::apply_assignment(Xid(top), &children) }
+    if children.len() < count as usize {
+        Err(broken("assignment"))
+    } else {
+        standby::apply_assignment(Xid(top), &children)
+    }
 }
 
 /// C: `xact_redo_commit`, `xact_redo_abort`.

@@ -75,7 +75,12 @@ impl World {
             let thread = scope.spawn(|| {
                 std::env::set_current_dir(self.dir.path()).unwrap();
                 let mut reservation = Reservation::new();
-                let limits = Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 0, max_prepared_xacts: 4 };
+                let limits = Limits {
+                    max_connections: 8,
+                    autovacuum_max_workers: 1,
+                    max_wal_senders: 0,
+                    max_prepared_xacts: 4,
+                };
                 shmem::reserve(&mut reservation, limits);
                 crate::testing_wal::reserve(&mut reservation);
                 storage::reserve_with(&mut reservation, 16);

@@ -69,7 +69,8 @@ fn start(dir: &std::path::Path) -> Segment {
         std::fs::write(path, bytes).unwrap();
     }
     std::fs::write("pg_xact/0FFF", vec![0; 32 * 8192]).unwrap();
-    let limits = Limits { max_connections: 12, autovacuum_max_workers: 1, max_wal_senders: 0, ..Limits::default() };
+    let limits =
+        Limits { max_connections: 12, autovacuum_max_workers: 1, max_wal_senders: 0, ..Limits::default() };
     let mut r = Reservation::new();
     shmem::reserve(&mut r, limits);
     testing_wal::reserve(&mut r);

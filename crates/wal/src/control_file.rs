@@ -28,7 +28,7 @@ pub fn read() -> Result<ControlFileData> {
     ControlFileData::read(data_dir()).map_err(|e| control_file_error(&e))
 }
 
-/// Changes the file under the lock. C: `UpdateControlFile`.
+/// Changes the file under the lock, and its time with it. C: `UpdateControlFile`.
 ///
 /// # Errors
 /// What [`read`] returns, or PANIC if the file cannot be written: what is on disk is then unknown.
@@ -36,6 +36,7 @@ pub fn update(change: impl FnOnce(&mut ControlFileData)) -> Result<()> {
     let mut updates = CONTROL_FILE_LOCK.get().exclusive();
     let mut control = read()?;
     change(&mut control);
+    control.time = crate::write::unix_seconds();
     let written = control.write(data_dir());
     written.map_err(|e| control_file_error(&e).with_severity(elog::Severity::Panic))?;
     *updates += 1;

@@ -350,14 +350,14 @@ impl<S: PageSource> Reader<S> {
                 let header = RecordHeader::decode(&self.chunk.bytes[at..]);
                 self.check_header(&header, start)?;
                 if total as usize <= room {
-                    self.page_header(page, XLOG_BLCKSZ - room + total as usize, start)?;
+                    self.extend(page, XLOG_BLCKSZ - room + total as usize, start)?;
                     let at = self.chunk.at(start);
                     return self.finish_in_place(start, header, at);
                 }
             } else if (total as usize) < RECORD_HEADER {
                 return self.error(start, wrong_length(start, total));
             }
-            self.page_header(page, XLOG_BLCKSZ, start)?;
+            self.extend(page, XLOG_BLCKSZ, start)?;
             match self.assemble(start, total, room) {
                 Ok(Assembly::Done(located)) => return Ok(located),
                 Ok(Assembly::Overwritten(page)) => {
@@ -421,7 +421,7 @@ impl<S: PageSource> Reader<S> {
             let header_size = page_header.size();
             let len = rest.min(XLOG_BLCKSZ - header_size);
             // A long header leaves less room: the end of the record may be further on than was asked for.
-            self.page_header(page, header_size + len, start).map_err(|error| (page, error))?;
+            self.extend(page, header_size + len, start).map_err(|error| (page, error))?;
             let from = self.chunk.at(page) + header_size;
             assembled.extend_from_slice(&self.chunk.bytes[from..from + len]);
             if header.is_none() && assembled.len() >= RECORD_HEADER {
@@ -482,6 +482,15 @@ impl<S: PageSource> Reader<S> {
         let header = self.check.check(page, &self.chunk.bytes[at..], self.source.timeline())?;
         self.chunk.checked_upto = page + XLOG_BLCKSZ as u64;
         Ok(header)
+    }
+
+    /// Of a page that is in the chunk, more may be needed than has come so far.
+    #[inline]
+    fn extend(&mut self, page: Lsn, need: usize, record: Lsn) -> Result<(), ReadError> {
+        if !self.chunk.has(page, need) {
+            self.page_header(page, need, record)?;
+        }
+        Ok(())
     }
 
     fn read_chunk(&mut self, request: PageRequest) -> Result<(), ReadError> {

@@ -149,7 +149,8 @@ pub fn remove_old_files(last: SegNo, redo: Lsn, end: Lsn, timeline: TimeLineId) 
         if !segment::is_segment_name(name) && !segment::is_partial_name(name) {
             continue;
         }
-        if name[8..segment::NAME_LEN] > last_name[8..] || !archive::check_done(name) {
+        // With its suffix: the part of a segment stays one checkpoint longer than the segment would.
+        if name[8..] > last_name[8..] || !archive::check_done(name) {
             continue;
         }
         note_removed(name);

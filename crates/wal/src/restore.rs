@@ -33,6 +33,9 @@ pub const RECOVERY_HISTORY: &str = "RECOVERYHISTORY";
 /// `%r` while nothing may be removed from the archive yet. C: `XLogFileName(.., 0, 0L, ..)`.
 const NO_RESTART_POINT: &str = "000000000000000000000000";
 
+/// C: `SIGTERM`.
+const SIGTERM: i32 = 15;
+
 thread_local! {
     static ARCHIVE_RECOVERY: Cell<bool> = const { Cell::new(false) };
     static STANDBY_MODE: Cell<bool> = const { Cell::new(false) };
@@ -89,7 +92,7 @@ pub fn restore_archived_file(
     if outcome.succeeded() {
         return Ok(is_complete(&target, name, expected_size)?.then_some(target));
     }
-    if outcome.is_signal(libc_sigterm()) {
+    if outcome.is_signal(SIGTERM) {
         exit::proc_exit(1);
     }
     let severity = if outcome.is_any_signal(true) { Severity::Fatal } else { Severity::Debug2 };
@@ -99,10 +102,6 @@ pub fn restore_archived_file(
     }
     elog::ereport!(Debug2, "{text}");
     Ok(None)
-}
-
-fn libc_sigterm() -> i32 {
-    15
 }
 
 /// An earlier attempt may have left a file: the command must not take it for its own work.
@@ -126,21 +125,22 @@ fn oldest_restart_file() -> Result<String> {
     Ok(segment::name(checkpoint.this_timeline, number, geometry()))
 }
 
-/// Runs a command; an order to leave that comes meanwhile is obeyed at once.
+/// Runs a command; an order to leave is obeyed at once, also one that came before. C: `PreRestoreCommand`, `system`.
 fn run(command: &str, event: WaitEvent) -> Result<Outcome> {
-    // What this process has printed so far comes before what the command prints.
-    let leave = &mut || {
-        if interrupt::is_pending(Pending::Shutdown) {
-            exit::proc_exit(1);
-        }
-    };
-    shell::run(command, event, leave).map_err(|error| {
+    leave_if_asked();
+    shell::run(command, event, &mut leave_if_asked).map_err(|error| {
         fatal!(
             elog::sqlstate_for_file_access(&error),
             "could not execute command \"{command}\": {}",
             errno_text(&error)
         )
     })
+}
+
+fn leave_if_asked() {
+    if interrupt::is_pending(Pending::Shutdown) {
+        exit::proc_exit(1);
+    }
 }
 
 /// The command says that it has done its work: has it?
@@ -211,10 +211,15 @@ pub fn execute_recovery_command(command: &str, setting_name: &str, fail_on_signa
         "recovery_end_command" => WaitEvent::RECOVERY_END_COMMAND,
         _ => WaitEvent::ARCHIVE_CLEANUP_COMMAND,
     };
-    let outcome = run(&expanded, event)?;
-    if outcome.succeeded() {
-        return Ok(());
-    }
+    let outcome = match run(&expanded, event) {
+        Ok(outcome) if outcome.succeeded() => return Ok(()),
+        Ok(outcome) => outcome,
+        Err(error) if fail_on_signal => return Err(error),
+        Err(error) => {
+            error.with_severity(Severity::Warning).report();
+            return Ok(());
+        }
+    };
     let severity =
         if fail_on_signal && outcome.is_any_signal(true) { Severity::Fatal } else { Severity::Warning };
     let report = pg_error!(Warning, SqlState::INTERNAL_ERROR, "{setting_name} \"{command}\": {outcome}")

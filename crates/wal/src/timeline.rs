@@ -207,7 +207,7 @@ pub fn restore_history_files(begin: TimeLineId, end: TimeLineId) -> Result<()> {
 /// # Errors
 /// If it cannot be written; as [`restore::restore_archived_file`] for the parent's.
 pub fn write_history(new: TimeLineId, parent: TimeLineId, switch: Lsn, reason: &str) -> Result<()> {
-    let before = if parent == TimeLineId(1) { None } else { fetch(parent)? };
+    let before = fetch(parent)?;
     let mut contents =
         before.map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     if !contents.is_empty() {

@@ -346,11 +346,12 @@ fn a_timeline_that_begins_within_a_segment(world: &World) {
     let text = waldump(world.cluster.path(), last, &["-t", "2"]);
     assert!(text.is_none_or(|text| text.contains("END_OF_RECOVERY tli 2; prev tli 1;")));
     // And the old one ends where it ended: timelines never go back.
-    fs::rename(world.wal("000000010000000000000001.partial"), world.wal("000000010000000000000001")).unwrap();
-    let mut old = Reader::new(world.cluster.path(), SEGMENT, TLI);
-    old.begin_read(last);
-    assert_eq!(old.next().unwrap().unwrap().end_lsn, end);
-    assert!(old.next().is_err());
+    let (partial, old) = ("000000010000000000000001.partial", "000000010000000000000001");
+    file::durable_rename(&world.wal(partial), &world.wal(old)).unwrap();
+    let mut reader = Reader::new(world.cluster.path(), SEGMENT, TLI);
+    reader.begin_read(last);
+    assert_eq!(reader.next().unwrap().unwrap().end_lsn, end);
+    assert!(reader.next().is_err());
     for name in ["000000010000000000000001", "000000010000000000000003"] {
         fs::remove_file(world.wal(name)).unwrap();
     }

@@ -42,21 +42,46 @@ fn story(archiving: &Archiving) -> Vec<String> {
     let left_out = [
         "background worker \"logical replication launcher\"",
         "FATAL:  the database system is shutting down",
+        "FATAL:  terminating connection due to administrator command",
     ];
     lines.retain(|line| !left_out.iter().any(|text| line.contains(text)));
     lines
 }
 
-/// What is the same in both modes, from the moment when no client is left.
+/// Twenty segments wait, each takes 0.3 s. The command is held twice: before the first of them, and in the middle.
+fn twenty_segments(server: Server) -> (Archiving, Vec<String>) {
+    let archiving = Archiving::started(server, &[]);
+    archiving.hold();
+    archiving.write("delay", "0.3");
+    let names = archiving.switches(20);
+    archiving.wait_until_held_at(&names[0]);
+    archiving.write(&format!("hold-{}", names[10]), "");
+    assert_eq!(archiving.ready(), names);
+    archiving.cluster.mark_log();
+    (archiving, names)
+}
+
+/// Asks for a stop and waits until no client is left.
 #[track_caller]
-fn last_pass(archiving: &Archiving, names: &[String], mode: Stop) {
-    // Once with nothing archived yet, once in the middle.
-    only_the_archiver_is_left(archiving, &names[0]);
-    archiving.release();
-    archiving.wait_until_held_at(&names[10]);
-    assert_eq!(Wire::refusal(&archiving.cluster), SHUTTING_DOWN);
-    archiving.remove(&format!("hold-{}", names[10]));
-    assert_eq!(archiving.cluster.wait_for_end().code(), Some(0));
+fn ask_for_a_stop(archiving: &Archiving, mode: Stop) {
+    let cluster = &archiving.cluster;
+    let mut session = Wire::connect(cluster);
+    cluster.signal_postmaster(mode.signal());
+    if mode == Stop::Fast {
+        assert_eq!(session.answer(), ADMIN_SHUTDOWN);
+        return;
+    }
+    cluster.wait_for_new_log("received smart shutdown request");
+    assert_eq!(Wire::refusal(cluster), SHUTTING_DOWN);
+    // As long as a client is there everything goes on.
+    assert_eq!(session.query("SELECT 1"), ["1", "SELECT 1"]);
+    assert!(cluster.roster().len() > 1);
+    session.quit();
+}
+
+/// All is archived, and the log tells how it went.
+#[track_caller]
+fn all_is_archived(archiving: &Archiving, names: &[String], mode: Stop) {
     assert_eq!(archiving.ready(), [""; 0], "nothing waits any more");
     let calls = archiving.calls();
     assert!(calls.starts_with(names), "{calls:?}");
@@ -73,55 +98,35 @@ fn last_pass(archiving: &Archiving, names: &[String], mode: Stop) {
         "LOG:  database system is shut down",
     ];
     expected.extend(rest.map(str::to_owned));
-    let mut story = story(archiving);
-    story.retain(|line| line != "FATAL:  terminating connection due to administrator command");
-    assert_eq!(story, expected);
+    assert_eq!(story(archiving), expected);
     let refused = "FATAL:  the database system is shutting down";
     assert!(archiving.cluster.new_log_lines().iter().filter(|line| *line == refused).count() >= 4);
 }
 
-/// Twenty segments wait, each takes 0.3 s.
-fn twenty_segments(server: Server) -> (Archiving, Vec<String>) {
-    let archiving = Archiving::started(server, &[]);
-    archiving.hold();
-    archiving.write("delay", "0.3");
-    let names = archiving.switches(20);
-    archiving.wait_until_held_at(&names[0]);
-    archiving.write(&format!("hold-{}", names[10]), "");
-    assert_eq!(archiving.ready(), names);
-    archiving.cluster.mark_log();
-    (archiving, names)
-}
-
+/// Both at the same time, since each takes six seconds.
 #[test]
-fn a_fast_stop_waits_for_the_archive() {
-    on_each_server("fast stop with a backlog", |server| {
-        let (archiving, names) = twenty_segments(server);
-        let mut session = Wire::connect(&archiving.cluster);
-        archiving.cluster.signal_postmaster(Stop::Fast.signal());
-        assert_eq!(session.answer(), ADMIN_SHUTDOWN, "{server:?}");
-        last_pass(&archiving, &names, Stop::Fast);
-        // All was written before: the next start has nothing to recover.
-        archiving.remove("delay");
-        archiving.cluster.mark_log();
-        archiving.cluster.start();
-        assert!(!archiving.cluster.new_log().contains("automatic recovery"));
-    });
-}
-
-#[test]
-fn a_smart_stop_waits_for_clients_and_the_archive() {
-    on_each_server("smart stop with a backlog", |server| {
-        let (archiving, names) = twenty_segments(server);
-        let mut session = Wire::connect(&archiving.cluster);
-        archiving.cluster.signal_postmaster(Stop::Smart.signal());
-        archiving.cluster.wait_for_new_log("received smart shutdown request");
-        assert_eq!(Wire::refusal(&archiving.cluster), SHUTTING_DOWN);
-        // As long as a client is there everything goes on, the archiver included.
-        assert_eq!(session.query("SELECT 1"), ["1", "SELECT 1"]);
-        assert!(archiving.cluster.roster().len() > 1);
-        session.quit();
-        last_pass(&archiving, &names, Stop::Smart);
+fn fast_and_smart_wait_for_the_archive() {
+    on_each_server("fast and smart stop with a backlog", |server| {
+        let both = [Stop::Fast, Stop::Smart].map(|mode| (mode, twenty_segments(server)));
+        for (mode, (archiving, names)) in &both {
+            ask_for_a_stop(archiving, *mode);
+            only_the_archiver_is_left(archiving, &names[0]);
+            archiving.release();
+        }
+        for (_, (archiving, names)) in &both {
+            archiving.wait_until_held_at(&names[10]);
+            assert_eq!(Wire::refusal(&archiving.cluster), SHUTTING_DOWN);
+            archiving.remove(&format!("hold-{}", names[10]));
+        }
+        for (mode, (archiving, names)) in &both {
+            assert_eq!(archiving.cluster.wait_for_end().code(), Some(0));
+            all_is_archived(archiving, names, *mode);
+            // All was written before: the next start has nothing to recover.
+            archiving.remove("delay");
+            archiving.cluster.mark_log();
+            archiving.cluster.start();
+            assert!(!archiving.cluster.new_log().contains("automatic recovery"));
+        }
     });
 }
 

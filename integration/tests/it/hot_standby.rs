@@ -21,7 +21,7 @@ impl Pair {
     /// The same; `meanwhile` is run on the primary between the copy and the standby's start.
     #[track_caller]
     fn with(server: Server, config: &[&str], meanwhile: impl FnOnce(&Cluster)) -> Pair {
-        let primary = archive::archiving(server, &[]);
+        let primary = archive::archiving(server, &["max_prepared_transactions = 4"]);
         primary.start();
         let mut writer = Wire::connect(&primary);
         for sql in [
@@ -390,5 +390,62 @@ fn a_promotion_keeps_sessions() {
         assert!(pair.standby.stop(Stop::Fast).success());
         pair.standby.start();
         assert_eq!(one(&mut Wire::connect(&pair.standby), COUNT), "103");
+    });
+}
+
+#[test]
+fn a_deadlock_with_replay_is_broken_by_the_session() {
+    on_each_server("a_deadlock_with_replay_is_broken_by_the_session", |server| {
+        let mut pair = Pair::new(server, &["max_standby_archive_delay = -1", "deadlock_timeout = 100ms"]);
+        let mut holder = Wire::connect(&pair.primary);
+        succeeds(&mut holder, "BEGIN; LOCK TABLE t");
+        pair.ship();
+        let mut reader = Wire::connect(&pair.standby);
+        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+        wait_until("the first lock is held", || one(&mut reader, held) == "1");
+        succeeds(&mut reader, "BEGIN");
+        assert_eq!(one(&mut reader, "SELECT count(*) FROM u"), "0");
+        reader.begin(COUNT);
+        succeeds(&mut holder, "LOCK TABLE u");
+        pair.ship();
+        let answer = reader.answer();
+        assert_eq!(answer[0], "ERROR:  40P01: deadlock detected", "{answer:?}");
+        succeeds(&mut reader, "ROLLBACK");
+        wait_until("the second lock is held", || one(&mut reader, held) == "2");
+        succeeds(&mut holder, "ROLLBACK");
+        pair.ship();
+        wait_until("no lock is held", || one(&mut reader, held) == "0");
+    });
+}
+
+#[test]
+fn prepared_transactions_outlive_the_primary() {
+    on_each_server("prepared_transactions_outlive_the_primary", |server| {
+        let mut pair = Pair::with(server, &[], |primary| {
+            let mut session = Wire::connect(primary);
+            succeeds(&mut session, "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'early'");
+        });
+        succeeds(
+            &mut pair.writer,
+            "BEGIN; LOCK TABLE u; INSERT INTO t VALUES (2); PREPARE TRANSACTION 'late'",
+        );
+        succeeds(&mut pair.writer, "INSERT INTO t VALUES (3)");
+        pair.ship();
+        let mut reader = Wire::connect(&pair.standby);
+        wait_until("what has committed is there", || one(&mut reader, COUNT) == "101");
+        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+        assert_eq!(one(&mut reader, held), "1");
+        succeeds(&mut pair.writer, "COMMIT PREPARED 'early'");
+        pair.ship();
+        wait_until("the first is committed", || one(&mut reader, COUNT) == "102");
+        let promoted = pair.standby.pg_ctl(&["promote"]);
+        assert!(promoted.status.success(), "{promoted:?}");
+        wait_until("it is a primary", || one(&mut reader, "SHOW in_hot_standby") == "off");
+        assert_eq!(one(&mut reader, "SELECT gid FROM pg_prepared_xacts"), "late");
+        assert_eq!(one(&mut reader, COUNT), "102");
+        assert_eq!(one(&mut reader, held), "1", "its lock is still held");
+        assert_eq!(reader.query("COMMIT PREPARED 'late'"), ["COMMIT PREPARED"]);
+        assert_eq!(one(&mut reader, COUNT), "103");
+        assert_eq!(one(&mut reader, held), "0");
     });
 }

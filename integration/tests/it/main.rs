@@ -35,6 +35,7 @@ mod pitr_faults; // recovery that cannot go on
 mod pitr_past; // a primary that has written
 mod pitr_timelines; // histories that fork
 mod protocol; // the conversation byte by byte
+mod recovery_functions; // what a standby answers when asked about recovery
 mod sql; // answers are PostgreSQL's
 mod sql_log; // what the log says about statements
 mod sql_sessions; // sessions that see and stop each other

@@ -229,7 +229,7 @@ fn fork_and_return(repository: &Repository<'_>) {
     primary.start();
     assert_eq!(state(primary), ("1 2 3 4 5 6 60".to_owned(), "00000003".to_owned()), "{}", primary.log());
     repository.run(primary, &["check"]);
-    let backup = repository.run(primary, &["backup", "--type=incr", "--delta"]);
+    let backup = repository.run(primary, &["backup", "--type=full"]);
     assert!(backup.contains("backup command end: completed successfully"), "{backup}");
     assert_eq!(primary.stop(Stop::Fast).code(), Some(0), "{}", primary.log());
 }

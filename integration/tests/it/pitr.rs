@@ -134,6 +134,47 @@ fn each_kind_of_target() {
     });
 }
 
+/// Positions at random, among all that the sessions did: the pages are PostgreSQL's at each of them.
+#[test]
+fn random_positions() {
+    if real_postgres().is_none() {
+        skip!("PostgreSQL 15 is not installed");
+    }
+    let seed = std::env::var("PGANATOMY_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("PGANATOMY_SEED={seed}");
+    on_each_server("random positions", |server| {
+        let past = Past::busy(server);
+        let last = past.rows.last().expect("rows").1.lsn;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..4 {
+            // Between the end of the base copy and the last row, not at the beginning of any record.
+            let lsn = common::Lsn(rng.u64(past.base.stop_lsn.0 + 1..last.0));
+            let inclusive = if rng.bool() { "on" } else { "off" };
+            let settings = [
+                format!("recovery_target_lsn = '{lsn}'"),
+                format!("recovery_target_inclusive = {inclusive}"),
+                "recovery_target_action = promote".to_owned(),
+            ];
+            let settings = settings.each_ref().map(String::as_str);
+            let clusters: Vec<Cluster> = restorers(server)
+                .iter()
+                .map(|restorer| {
+                    let cluster = past.restored(*restorer, &settings);
+                    cluster.start();
+                    wait_until_promoted(&cluster);
+                    assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
+                    cluster
+                })
+                .collect();
+            if let [ours, real] = clusters.as_slice() {
+                assert_eq!(ours.milestones(), real.milestones(), "{settings:?}");
+                assert!(compare(&ours.data_dir(), &real.data_dir(), seed) > 0);
+            }
+        }
+    });
+}
+
 /// An answer's rows, of a statement that must not fail.
 #[track_caller]
 fn ask(cluster: &Cluster, sql: &str) -> String {

@@ -184,3 +184,42 @@ fn control_file_at_each_stage() {
         assert_eq!(seen.first(), seen.last());
     });
 }
+
+/// A session of a standby dies: all others go, recovery begins again at the last restartpoint, and follows on.
+#[test]
+fn a_crash_of_a_standby() {
+    if real_postgres().is_none() {
+        skip!("PostgreSQL 15 is not installed");
+    }
+    on_each_server("a crash of a standby", |server| {
+        let primary = archive::archiving(server, &[]);
+        primary.start();
+        let mut session = Wire::connect(&primary);
+        run(&mut session, "CREATE TABLE past (n int)");
+        let base = archive::base_copy(&primary, &mut session, "base", || ());
+        let cluster = standby(server, &primary, &base);
+        cluster.start();
+        for victim in ["session", "postgres: checkpointer", "session"] {
+            run(&mut session, "INSERT INTO past VALUES (1); CHECKPOINT");
+            let written = run(&mut session, "SELECT count(*) FROM past")[0].clone();
+            primary.archive_all(&mut session);
+            let mut reader = Wire::connect(&cluster);
+            wait_until("the standby has followed", || {
+                reader.query("SELECT count(*) FROM past").first() == Some(&written)
+            });
+            cluster.mark_log();
+            let pid = if victim == "session" { reader.pid } else { cluster.wait_for_process(victim) };
+            cluster.kill(pid);
+            let log = cluster.wait_for_new_log("database system is ready to accept read-only connections");
+            assert!(log.contains("all server processes terminated; reinitializing"), "{log}");
+            assert!(log.contains("database system was interrupted while in recovery at log time"), "{log}");
+            assert!(log.contains("entering standby mode"), "{log}");
+            let mut reader = Wire::connect(&cluster);
+            assert_eq!(reader.query("SELECT count(*) FROM past").first(), Some(&written));
+        }
+        run(&mut Wire::connect(&cluster), "SELECT pg_promote()");
+        wait_until_promoted(&cluster);
+        assert_eq!(rows_of(&cluster).len(), 3);
+        assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
+    });
+}

@@ -394,6 +394,8 @@ fn interrupted_and_started_again() {
                 assert_eq!(control(&cluster, "Backup start location"), "0/0", "{what}");
                 assert!(!cluster.data_dir().join("backup_label").exists(), "{what}");
                 gate.open();
+                // The command outlives a startup process that was killed, and would write on.
+                wait_until("the command has ended", || cluster.processes().is_empty());
                 cluster.mark_log();
                 cluster.start();
                 cluster.wait_for_new_log("ready to accept connections");

@@ -237,3 +237,32 @@ fn the_last_segment_of_a_lost_primary() {
         assert_eq!(logs.first(), logs.last());
     });
 }
+
+/// With `archive_mode = always` a restored segment goes to the restoring server's own archive too.
+#[test]
+fn an_archive_of_its_own_during_recovery() {
+    if real_postgres().is_none() {
+        skip!("PostgreSQL 15 is not installed");
+    }
+    on_each_server("archive_mode = always", |server| {
+        let past = Past::quiet(server);
+        let mut archived = Vec::new();
+        for restorer in restorers(server) {
+            let own = past.cluster.path(&format!("own-{restorer:?}"));
+            past.cluster.sh(&format!("mkdir '{}'", own.display()));
+            let command = archive::archive_command(&own);
+            let cluster = past.restored(*restorer, &["archive_mode = always", &command]);
+            cluster.start();
+            wait_until_promoted(&cluster);
+            assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
+            let names: Vec<String> =
+                names_in(&own).into_iter().filter(|name| name.starts_with("00000001")).collect();
+            for name in names.iter().filter(|name| name.len() == 24) {
+                assert_eq!(fs::read(own.join(name)).ok(), fs::read(past.archive().join(name)).ok(), "{name}");
+            }
+            archived.push(names);
+        }
+        assert!(archived[0].len() > 2, "{archived:?}");
+        assert_eq!(archived.first(), archived.last());
+    });
+}

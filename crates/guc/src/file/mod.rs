@@ -21,6 +21,7 @@ use std::sync::Arc;
 use common::SqlState;
 use elog::{PgError, Result, Severity, fatal, pg_error};
 
+use crate::check;
 use crate::name;
 use crate::source::{GucAction, GucSource};
 use crate::startup;
@@ -42,7 +43,9 @@ pub fn process_config_file(context: GucContext) -> Result<()> {
     let severity = if startup::under_postmaster() { Severity::Debug2 } else { Severity::Log };
     let mut pass = Pass { context, apply: true, severity, bad_file: None, items: Vec::new() };
     let applying = pass.run();
-    let Some(file) = pass.bad_file else { return Ok(()) };
+    let Some(file) = pass.bad_file else {
+        return if context == GucContext::Postmaster { check::one_recovery_target() } else { Ok(()) };
+    };
     if context == GucContext::Postmaster {
         return Err(fatal!(SqlState::CONFIG_FILE_ERROR, "configuration file \"{file}\" contains errors"));
     }

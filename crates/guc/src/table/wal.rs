@@ -91,7 +91,7 @@ settings! {
             "Sets the LSN of the write-ahead log location up to which recovery will proceed.";
         string RECOVERY_TARGET_NAME      postmaster ("") => recovery_target_name
             "Sets the named restore point up to which recovery will proceed.";
-        string RECOVERY_TARGET_TIME      postmaster ("")
+        string RECOVERY_TARGET_TIME      postmaster ("") => recovery_target_time
             "Sets the time stamp up to which recovery will proceed.";
         string RECOVERY_TARGET_TIMELINE  postmaster ("latest") => recovery_target_timeline
             "Specifies the timeline to recover into.";

@@ -150,7 +150,15 @@ fn chain_begins_the_next_one() {
 fn preparing_ends_the_block() {
     check(
         "start; begin; savepoint a; prepare; end; start; end",
-        &["start I +1", "begin T", "savepoint a T +2", "prepare I prepare", "end I", "start I +1", "end I commit1"],
+        &[
+            "start I +1",
+            "begin T",
+            "savepoint a T +2",
+            "prepare I prepare",
+            "end I",
+            "start I +1",
+            "end I commit1",
+        ],
     );
     check(
         "start; begin; fail; prepare; start; prepare",

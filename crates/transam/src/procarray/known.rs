@@ -63,7 +63,8 @@ impl Known {
     /// # Errors
     /// XX000 if there is no room, or if they are not younger than those that are here.
     pub(crate) fn add(&mut self, slots: &[AtomicU64], from: Xid, to: Xid) -> Result<()> {
-        if self.head > self.tail && Xid(slots[self.head as usize - 1].load(Relaxed) as u32).follows_or_equals(from)
+        if self.head > self.tail
+            && Xid(slots[self.head as usize - 1].load(Relaxed) as u32).follows_or_equals(from)
         {
             return Err(error!(SqlState::INTERNAL_ERROR, "out-of-order XID insertion in KnownAssignedXids"));
         }
@@ -141,7 +142,11 @@ impl Known {
     }
 
     /// Those that run and are older than `before` (invalid: all), oldest first. C: `KnownAssignedXidsGetAndSetXmin`.
-    pub(crate) fn running<'a>(&self, slots: &'a [AtomicU64], before: Xid) -> impl Iterator<Item = Xid> + use<'a> {
+    pub(crate) fn running<'a>(
+        &self,
+        slots: &'a [AtomicU64],
+        before: Xid,
+    ) -> impl Iterator<Item = Xid> + use<'a> {
         let values = self.places(slots).iter().map(|place| place.load(Relaxed));
         values
             .take_while(move |value| !before.is_valid() || Xid(*value as u32).precedes(before))
@@ -199,7 +204,10 @@ mod tests {
         known.remove(&slots, Xid(3));
         known.remove(&slots, Xid(3));
         known.remove(&slots, Xid(77));
-        assert_eq!((known.len(), known.contains(&slots, Xid(3)), known.contains(&slots, Xid(4))), (3, false, true));
+        assert_eq!(
+            (known.len(), known.contains(&slots, Xid(3)), known.contains(&slots, Xid(4))),
+            (3, false, true)
+        );
         assert!(known.add(&slots, Xid(4), Xid(5)).is_err());
         // Eight places: the hole is used again.
         known.add(&slots, Xid(5), Xid(9)).unwrap();

@@ -20,7 +20,11 @@ fn running(tops: &[u32], subs: &[u32], overflowed: bool, next: u32) -> RunningXa
 }
 
 fn begin() {
-    let checkpoint = CheckPoint { oldest_active_xid: Xid(3), next_full_xid: 3, ..crate::testing_wal::checkpoint(common::Lsn(0)) };
+    let checkpoint = CheckPoint {
+        oldest_active_xid: Xid(3),
+        next_full_xid: 3,
+        ..crate::testing_wal::checkpoint(common::Lsn(0))
+    };
     initialize(&checkpoint, false, &[]).unwrap();
     assert_eq!(state(), StandbyState::Initialized);
 }
@@ -41,8 +45,9 @@ fn unseen() -> Vec<u32> {
     let taken = transaction_snapshot().unwrap();
     assert!(taken.taken_during_recovery() && taken.xip().is_empty());
     let held = snapshot::register(&taken);
-    let unseen =
-        (90..120).filter(|xid| xid_in_mvcc_snapshot(Xid(*xid), &taken)).take_while(|xid| *xid < taken.xmax().0);
+    let unseen = (90..120)
+        .filter(|xid| xid_in_mvcc_snapshot(Xid(*xid), &taken))
+        .take_while(|xid| *xid < taken.xmax().0);
     let unseen: Vec<_> = unseen.collect();
     assert!(unseen.iter().all(|xid| is_in_progress(Xid(*xid))), "{unseen:?}");
     drop(held);

@@ -73,10 +73,7 @@ pub fn prepare_transaction(gid: &str, owner: Oid) -> Result<()> {
     state.gid = gid.as_bytes().to_vec();
     let bytes = state.to_bytes();
     if bytes.len() + state::CHECKSUM > files::MAX_SIZE {
-        return Err(error!(
-            SqlState::PROGRAM_LIMIT_EXCEEDED,
-            "two-phase state file maximum length exceeded"
-        ));
+        return Err(error!(SqlState::PROGRAM_LIMIT_EXCEEDED, "two-phase state file maximum length exceeded"));
     }
     log(at, xid, &state.children, &bytes);
     leave(Prepared { xid, procno: table::proc_of(at).pgprocno });

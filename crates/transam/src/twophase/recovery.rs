@@ -134,8 +134,7 @@ fn load(at: u32) -> Result<Option<State>> {
     if is_stale(entry.xid, entry.on_disk)? {
         return Ok(None);
     }
-    let bytes =
-        if entry.on_disk { files::read(entry.xid)? } else { files::read_from_wal(entry.start_lsn)? };
+    let bytes = if entry.on_disk { files::read(entry.xid)? } else { files::read_from_wal(entry.start_lsn)? };
     let state = State::from_bytes(&bytes).filter(|state| state.xid == entry.xid);
     state.map(Some).ok_or_else(|| corrupted(entry.xid, entry.on_disk))
 }

@@ -177,18 +177,12 @@ pub(super) fn begin(xid: Xid, gid: &str, prepared_at: i64, owner: Oid, database:
         ));
     }
     if guc::vars::MAX_PREPARED_TRANSACTIONS.get() == 0 || capacity() == 0 {
-        return Err(error!(
-            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "prepared transactions are disabled"
-        )
-        .hint("Set max_prepared_transactions to a nonzero value."));
+        return Err(error!(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "prepared transactions are disabled")
+            .hint("Set max_prepared_transactions to a nonzero value."));
     }
     let mut table = lock();
     if table.find(|entry| entry.gid() == gid.as_bytes()).is_some() {
-        return Err(error!(
-            SqlState::DUPLICATE_OBJECT,
-            "transaction identifier \"{gid}\" is already in use"
-        ));
+        return Err(error!(SqlState::DUPLICATE_OBJECT, "transaction identifier \"{gid}\" is already in use"));
     }
     let entry = Entry { locked_by: me(), ..Entry::new(xid, gid.as_bytes(), prepared_at, owner, database) };
     let at = table.add(entry)?;
@@ -225,10 +219,7 @@ pub(super) fn fill_proc(at: u32, entry: &Entry, preparer: Option<&PgProc>) {
 /// 42704, 55000, 42501, 0A000.
 pub(super) fn lock_for_finish(gid: &str, user: Oid, is_superuser: bool) -> Result<u32> {
     let not_there = || {
-        error!(
-            SqlState::UNDEFINED_OBJECT,
-            "prepared transaction with identifier \"{gid}\" does not exist"
-        )
+        error!(SqlState::UNDEFINED_OBJECT, "prepared transaction with identifier \"{gid}\" does not exist")
     };
     if capacity() == 0 {
         return Err(not_there());

@@ -33,7 +33,8 @@ fn postgresqls_state_is_read_and_written() {
     // Ours is the same but for the bytes that C leaves unset: one in the header, one before each record.
     let mut ours = state.to_bytes();
     ours[53] = content[53];
-    let mut at = ours.len() - state.records.iter().map(|r| 8 + r.data.len().next_multiple_of(8)).sum::<usize>() - 8;
+    let mut at =
+        ours.len() - state.records.iter().map(|r| 8 + r.data.len().next_multiple_of(8)).sum::<usize>() - 8;
     for record in state.records.iter().map(|record| record.data.len()).chain([0]) {
         ours[at + 5] = content[at + 5];
         at += 8 + record.next_multiple_of(8);
@@ -112,7 +113,9 @@ fn what_cannot_be_prepared_is_rolled_back() {
         let long = "x".repeat(GID_SIZE);
         let message = format!("transaction identifier \"{long}\" is too long");
         refused(&long, SqlState::INVALID_PARAMETER_VALUE, &message);
-        ["b", "c", "d"].map(prepare);
+        for gid in ["b", "c", "d"] {
+            prepare(gid);
+        }
         refused("e", SqlState::OUT_OF_MEMORY, "maximum number of prepared transactions reached");
         crate::xact::register(Participant {
             at_prepare: Some(|| Err(elog::error!(SqlState::FEATURE_NOT_SUPPORTED, "no"))),
@@ -206,7 +209,8 @@ fn pg_waldump_reads_our_records() {
         finish("undone", false).unwrap();
     });
     let dir = world.dir.path().join("pg_wal");
-    let dump = std::process::Command::new(WALDUMP).arg("-p").arg(dir).args(["-s", "0/100028"]).output().unwrap();
+    let dump =
+        std::process::Command::new(WALDUMP).arg("-p").arg(dir).args(["-s", "0/100028"]).output().unwrap();
     let text = String::from_utf8_lossy(&dump.stdout);
     for expected in [
         "desc: PREPARE gid kept: ",

@@ -55,7 +55,6 @@ select pg_walfile_name_offset('0/3000028');
 select (pg_walfile_name_offset(lsn => '0/3000028')).file_offset;
 select pg_wal_lsn_diff('1/0', '0/FFFFFFFF');
 select count(*) > 0 as segments, bool_and(size = 16777216) as whole, bool_and(modification > '2020-01-01') as dated from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$';
-select pg_walfile_name(pg_current_wal_insert_lsn()) in (select name from pg_ls_waldir()) as there;
 select * from pg_ls_archive_statusdir();
 -- Recovery, when there is none.
 select pg_is_in_recovery();
