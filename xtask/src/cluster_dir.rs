@@ -34,13 +34,17 @@ pub(crate) fn default_data_dir() -> PathBuf {
 
 /// Makes the folder that a data directory is to lie in, owned by the server's user.
 pub(crate) fn make_parent(data_dir: &Path) -> Result<()> {
-    let parent = data_dir.parent().ok_or("the data directory has no parent")?;
-    if parent.exists() {
+    make_own_folder(data_dir.parent().ok_or("the data directory has no parent")?)
+}
+
+/// Makes a folder that belongs to the server's user, if there is none yet.
+pub(crate) fn make_own_folder(folder: &Path) -> Result<()> {
+    if folder.exists() {
         return Ok(());
     }
-    fs::create_dir_all(parent).map_err(|e| format!("could not create {}: {e}", parent.display()))?;
+    fs::create_dir_all(folder).map_err(|e| format!("could not create {}: {e}", folder.display()))?;
     let (uid, gid) = unprivileged_ids();
-    chown(parent, Some(uid), Some(gid)).map_err(|e| format!("could not give {} away: {e}", parent.display()))
+    chown(folder, Some(uid), Some(gid)).map_err(|e| format!("could not give {} away: {e}", folder.display()))
 }
 
 /// Builds the server's programs and returns their folder, one that the server's user can reach.

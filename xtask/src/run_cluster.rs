@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// The data directory.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Archive finished WAL segments into the folder `archive` beside the data directory.
+    #[arg(long)]
+    archive: bool,
     /// A setting, `name=value`; may be repeated.
     #[arg(short, value_name = "NAME=VALUE")]
     c: Vec<String>,
@@ -50,9 +53,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         cluster_dir::make_parent(&data_dir)?;
         init(&programs, &data_dir)?;
     }
-    let server = start(&programs, &data_dir, options);
+    let archive = options.archive.then(|| data_dir.with_file_name("archive"));
+    if let Some(archive) = &archive {
+        if options.fresh && archive.exists() {
+            // Its segments have the names that the new cluster's will have.
+            fs::remove_dir_all(archive)
+                .map_err(|e| format!("could not remove {}: {e}", archive.display()))?;
+        }
+        cluster_dir::make_own_folder(archive)?;
+    }
+    let server = start(&programs, &data_dir, archive.as_deref(), options);
     watch_interrupts(interrupt, server.pid());
-    follow(&server, &data_dir)
+    follow(&server, &data_dir, archive.as_deref())
 }
 
 /// Removes a cluster, but nothing that is not one.
@@ -74,10 +86,15 @@ fn init(programs: &Path, data_dir: &Path) -> Result<()> {
     if process::spawn(&mut initdb).wait().success() { Ok(()) } else { Err("initdb failed".into()) }
 }
 
-fn start(programs: &Path, data_dir: &Path, options: &Options) -> Process {
+fn start(programs: &Path, data_dir: &Path, archive: Option<&Path>, options: &Options) -> Process {
     let mut postgres = cluster_dir::command(&programs.join("postgres"));
     postgres.arg("-D").arg(data_dir).args(["-p", &options.port.to_string(), "-k", "/tmp"]);
     postgres.args(["-c", "logging_collector=on", "-c", "log_filename=postgresql.log"]);
+    if let Some(archive) = archive {
+        let file = format!("\"{}/%f\"", archive.display());
+        let command = format!("test ! -f {file} && cp \"%p\" {file}");
+        postgres.args(["-c", "archive_mode=on", "-c", &format!("archive_command={command}")]);
+    }
     for setting in &options.c {
         postgres.args(["-c", setting]);
     }
@@ -102,7 +119,7 @@ fn watch_interrupts(signals: SigSet, server: i32) {
 }
 
 /// Shows the log, and the cluster once it is ready, until the server has ended and the log is complete.
-fn follow(server: &Process, data_dir: &Path) -> Result<()> {
+fn follow(server: &Process, data_dir: &Path, archive: Option<&Path>) -> Result<()> {
     let mut view = LogView::from_end(&data_dir.join("log/postgresql.log"));
     let mut introduced = false;
     loop {
@@ -114,13 +131,13 @@ fn follow(server: &Process, data_dir: &Path) -> Result<()> {
         }
         if !introduced && ps::is_ready(data_dir, server.pid()) {
             introduced = true;
-            introduce(data_dir)?;
+            introduce(data_dir, archive)?;
         }
         integration::pause();
     }
 }
 
-fn introduce(data_dir: &Path) -> Result<()> {
+fn introduce(data_dir: &Path, archive: Option<&Path>) -> Result<()> {
     let file = cluster_dir::pid_file(data_dir)?;
     println!();
     ps::print_tree(data_dir, &file)?;
@@ -132,6 +149,9 @@ fn introduce(data_dir: &Path) -> Result<()> {
     );
     println!("break      kill -9 one of the processes above, read what follows, and SELECT count(*) FROM t;");
     println!("reload     edit {}, then: kill -HUP {}", data_dir.join("postgresql.conf").display(), file.pid);
+    if let Some(archive) = archive {
+        println!("archive    SELECT pg_switch_wal(); then: ls {}", archive.display());
+    }
     println!("stop       Ctrl-C (fast), twice (immediate)");
     println!();
     Ok(())

@@ -42,7 +42,14 @@ pub(crate) fn is_startup() -> bool {
 /// virtual transaction, so that others see whose locks these are. C: `InitRecoveryTransactionEnvironment`.
 pub fn initialize() {
     STARTUP.set(true);
-    standby::set_hooks(Hooks { acquire_lock: acquire_access_exclusive, release_tree, release_old, finish, invalidate, files_gone });
+    standby::set_hooks(Hooks {
+        acquire_lock: acquire_access_exclusive,
+        release_tree,
+        release_old,
+        finish,
+        invalidate,
+        files_gone,
+    });
     storage::set_pins_in_the_way(conflict::wait_for_pins);
     const LXID: u32 = 1;
     shmem::my_proc().lxid.store(LXID, Relaxed);

@@ -36,6 +36,7 @@ pub(crate) fn check() -> Result<()> {
             storage::redo::check_invalid_pages()?;
             check_tablespace_links(globals::data_dir())?;
             recovery::set_reached_consistency();
+            storage::redo::set_reached_consistency(true);
             ereport!(Log, "consistent recovery state reached at {replayed}");
         }
     }

@@ -171,7 +171,7 @@ fn recover(plan: &Plan, wish: &Wish, control: &ControlFileData, reader: &mut Rea
     storage::smgr::set_in_redo(true);
     perform::prepare_hot_standby(plan)?;
     let replayed = perform::replay(plan, wish, reader)?;
-    if !wal::recovery::reached_consistency() && replayed.records > 0 {
+    if replayed.records > 0 {
         storage::redo::check_invalid_pages()?;
     }
     storage::smgr::set_in_redo(false);

@@ -247,6 +247,7 @@ fn readers_see_all_or_nothing_while_it_is_replayed() {
     all_end_well(vec![child(BackendType::Backend, || wal::flush(wal::insert_end()))]);
     let ids: Vec<u64> = IDS.get().iter().map(|xid| xid.load(SeqCst)).collect();
     let fates: Vec<u64> = FATES.get().iter().map(|fate| fate.load(SeqCst)).collect();
+    assert!(fates.iter().all(|fate| *fate != 0), "all families have ended");
     segment_of_primary.destroy();
 
     std::env::set_current_dir(&copy).unwrap();
@@ -258,6 +259,7 @@ fn readers_see_all_or_nothing_while_it_is_replayed() {
     let mut pids = vec![child(BackendType::Startup, || startup(&copy))];
     pids.extend((0..READERS).map(|n| child(BackendType::Backend, move || reader(n))));
     all_end_well(pids);
+    assert!(READS.get().load(SeqCst) > 200, "{} snapshots", READS.get().load(SeqCst));
     std::env::set_current_dir("/").unwrap();
     segment_of_standby.destroy();
 }
