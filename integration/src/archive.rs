@@ -293,6 +293,8 @@ pub fn milestones(log: &str) -> Vec<String> {
     ];
     const LAST: &str = "archive recovery complete";
     let end = log.find(LAST).map_or(log.len(), |at| at + LAST.len());
+    // The moment of a stop is each cluster's own.
+    const STOPPED: &str = "LOG:  database system was shut down in recovery at ";
     let lines = log[..end].lines().filter(|line| !OTHERS.iter().any(|other| line.contains(other)));
-    lines.map(str::to_owned).collect()
+    lines.map(|line| if line.starts_with(STOPPED) { STOPPED } else { line }.to_owned()).collect()
 }

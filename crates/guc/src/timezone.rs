@@ -143,7 +143,7 @@ mod tests {
     fn moments_of_wal() {
         // The setting's default is GMT.
         assert_eq!(timestamptz_text(0), "2000-01-01 00:00:00+00");
-        assert_eq!(timestamptz_text(492_286_825_824_000), "2015-08-07 17:20:25.824+00");
+        assert_eq!(timestamptz_text(492_286_825_824_000), "2015-08-07 18:20:25.824+00");
         assert_eq!(timestamptz_text(-1), "1999-12-31 23:59:59.999999+00");
     }
 

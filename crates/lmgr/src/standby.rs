@@ -153,3 +153,42 @@ fn files_gone(nodes: &[RelFileNode]) {
     let messages: Vec<_> = nodes.iter().map(|node| Message::smgr(-1, *node)).collect();
     sinval::send(&messages);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::world;
+    use crate::{conditional_lock_relation, status, unlock_relation};
+
+    const DB: Oid = Oid(5);
+
+    fn held() -> Vec<u32> {
+        let rows = status().into_iter().filter(|row| row.mode == "AccessExclusiveLock");
+        let mut relations: Vec<_> = rows.filter_map(|row| row.relation).map(|rel| rel.0).collect();
+        relations.sort_unstable();
+        relations
+    }
+
+    #[test]
+    fn locks_come_and_go_with_their_transactions() {
+        let _world = world();
+        initialize();
+        assert!(is_startup());
+        for (xid, rel) in [(100, 1), (100, 1), (101, 2), (102, 3), (103, 1), (u32::MAX, 9)] {
+            acquire_access_exclusive(Xid(xid), DB, Oid(rel)).unwrap();
+        }
+        assert_eq!(held(), [1, 2, 3, 9]);
+        assert!(status().iter().any(|row| row.virtualxid.is_some()));
+        release_tree(Xid(100), &[Xid(101)]);
+        assert_eq!(held(), [1, 3, 9], "103 has the first one too");
+        release_old(Xid(103));
+        assert_eq!(held(), [1]);
+        release_tree(Xid(77), &[]);
+        lock_database(Oid(7)).unwrap();
+        unlock_database(Oid(7));
+        finish();
+        assert_eq!((held().len(), is_startup(), status().len()), (0, false, 0));
+        assert!(conditional_lock_relation(DB, Oid(1), LockMode::AccessShare).unwrap());
+        unlock_relation(DB, Oid(1), LockMode::AccessShare).unwrap();
+    }
+}

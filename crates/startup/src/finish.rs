@@ -59,7 +59,7 @@ pub(crate) fn finish(
     } else {
         end.of_record
     };
-    open_wal(plan, &end, timeline)?;
+    open_wal(&end, timeline)?;
     let promoted = plan.recover && end_recovery(checkpoints)?;
     wal::records::report_parameters()?;
     if signals.archive() {
@@ -119,13 +119,8 @@ fn begin_timeline(end: &End, signals: Signals, reason: &str) -> Result<TimeLineI
 }
 
 /// WAL goes on where it ends. Only this process may write it yet. C: in `StartupXLOG`.
-fn open_wal(plan: &Plan, end: &End, timeline: TimeLineId) -> Result<()> {
-    let archive = state::archive_requested();
-    let previous = match (archive, plan.recover) {
-        (false, false) => plan.checkpoint.prev_timeline,
-        _ => end.of_record,
-    };
-    wal::startup::begin_writing(&end.wal, timeline, previous);
+fn open_wal(end: &End, timeline: TimeLineId) -> Result<()> {
+    wal::startup::begin_writing(&end.wal, timeline, end.of_record);
     wal::recycle::preallocate(end.wal.end, timeline)?;
     transam::trim()?;
     transam::twophase::recover_all()?;

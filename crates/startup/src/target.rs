@@ -125,10 +125,10 @@ impl Stop {
 }
 
 impl Target {
-    /// From the settings, of which only one may be set.
+    /// From the settings, of which only one is set: `guc` has refused to start otherwise.
     ///
     /// # Errors
-    /// FATAL if several are, or if one is not what it should be.
+    /// FATAL if it is not what it should be.
     pub(crate) fn of_settings() -> Result<Target> {
         let settings = [
             ("recovery_target", guc::vars::RECOVERY_TARGET.get()),
@@ -137,15 +137,8 @@ impl Target {
             ("recovery_target_time", guc::vars::RECOVERY_TARGET_TIME.get()),
             ("recovery_target_xid", guc::vars::RECOVERY_TARGET_XID.get()),
         ];
-        let mut set = settings.into_iter().filter(|(_, value)| !value.is_empty());
-        let Some((name, value)) = set.next() else { return Ok(Target::None) };
-        if set.next().is_some() {
-            return Err(fatal!(SqlState::INVALID_PARAMETER_VALUE, "multiple recovery targets specified")
-                .detail(
-                    "At most one of recovery_target, recovery_target_lsn, recovery_target_name, \
-                 recovery_target_time, recovery_target_xid may be set.",
-                ));
-        }
+        let set = settings.into_iter().find(|(_, value)| !value.is_empty());
+        let Some((name, value)) = set else { return Ok(Target::None) };
         Target::parse(name, &value)
     }
 

@@ -285,12 +285,12 @@ pub fn finish() {
     }
 }
 
-/// As the brief name has it. C: `ExpireAllKnownAssignedTransactionIds`.
+/// Whatever still ran on the primary is over; [`finish`] does it. C: `ExpireAllKnownAssignedTransactionIds`.
 pub fn expire_all() {
     recovery::expire_all();
 }
 
-/// How many of the primary's ids are known to run, for tests and `pg_stat_*` to come.
+/// How many of the primary's ids are known to run. C: `numKnownAssignedXids`.
 pub fn known_count() -> usize {
     recovery::known_count()
 }

@@ -251,8 +251,9 @@ fn readers_see_all_or_nothing_while_it_is_replayed() {
     segment_of_primary.destroy();
 
     std::env::set_current_dir(&copy).unwrap();
-    std::fs::remove_dir_all(copy.join("pg_wal")).unwrap();
-    std::fs::rename(&wal_dir, copy.join("pg_wal")).unwrap();
+    for segment in std::fs::read_dir(&wal_dir).unwrap().flatten().filter(|e| e.path().is_file()) {
+        std::fs::copy(segment.path(), copy.join("pg_wal").join(segment.file_name())).unwrap();
+    }
     let segment_of_standby = segment();
     IDS.get().iter().zip(&ids).for_each(|(slot, xid)| slot.store(*xid, SeqCst));
     FATES.get().iter().zip(&fates).for_each(|(slot, fate)| slot.store(*fate, SeqCst));

@@ -215,7 +215,9 @@ fn a_crash_of_a_standby() {
             assert!(log.contains("database system was interrupted while in recovery at log time"), "{log}");
             assert!(log.contains("entering standby mode"), "{log}");
             let mut reader = Wire::connect(&cluster);
-            assert_eq!(reader.query("SELECT count(*) FROM past").first(), Some(&written));
+            wait_until("it has come back", || {
+                reader.query("SELECT count(*) FROM past").first() == Some(&written)
+            });
         }
         run(&mut Wire::connect(&cluster), "SELECT pg_promote()");
         wait_until_promoted(&cluster);

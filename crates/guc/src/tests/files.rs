@@ -244,6 +244,15 @@ fn a_start_with_errors_fails() {
 }
 
 #[test]
+fn recovery_has_one_target() {
+    let server = Server::start("");
+    server.write("postgresql.conf", "recovery_target_xid = 7\nrecovery_target_time = '2030-01-01'\n");
+    let error = process_config_file(GucContext::Postmaster).unwrap_err();
+    assert_eq!(error.severity, Severity::Fatal);
+    assert_eq!(error.message, "multiple recovery targets specified");
+}
+
+#[test]
 fn command_line_outranks_files() {
     let server = Server::start("work_mem = 8MB\n");
     set_option("port", "6000", GucContext::Postmaster, GucSource::CommandLine, GucAction::Set).expect("set");
