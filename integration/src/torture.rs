@@ -149,7 +149,10 @@ fn kill(pid: i32) {
 }
 
 /// Waits until the server accepts sessions again, starting it if it is gone for good.
-fn come_back(cluster: &Cluster) {
+///
+/// # Panics
+/// If it does not.
+pub fn come_back(cluster: &Cluster) {
     let began = Instant::now();
     loop {
         // A session may go on without its postmaster and would keep a new one out.

@@ -117,6 +117,16 @@ counters! {
         temp_bytes,
         /// Deadlocks found.
         deadlocks,
+        /// Statements and sessions of a standby ended for replay: because of a tablespace that goes.
+        conflict_tablespace,
+        /// Because of a lock.
+        conflict_lock,
+        /// Because of row versions that go.
+        conflict_snapshot,
+        /// Because of a page that was pinned.
+        conflict_bufferpin,
+        /// Because of a pin and a lock, each waiting for the other.
+        conflict_startup_deadlock,
         /// Checksum failures found.
         checksum_failures,
         /// Time that the session has lasted.

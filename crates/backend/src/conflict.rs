@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 
+use activity::counters;
 use common::SqlState;
 use elog::{PgError, Result, error, fatal};
 use shmem::procsignal::{self, ProcSignalReason as Reason};
@@ -106,24 +107,50 @@ pub(crate) fn process() -> Result<()> {
         match judge(reason, now) {
             Verdict::Ignore => {}
             Verdict::CheckDeadlock => lmgr::check_deadlock_soon(),
-            Verdict::Cancel => return Err(with_detail(cancelled(), reason)),
-            Verdict::Terminate => return Err(with_detail(terminated(reason), reason)),
+            Verdict::Cancel => {
+                count(reason);
+                return Err(with_detail(cancelled(), reason));
+            }
+            Verdict::Terminate => {
+                count(reason);
+                return Err(with_detail(terminated(reason, now), reason));
+            }
         }
     }
     Ok(())
+}
+
+/// Nobody would see the counts of a database that goes. C: `pgstat_report_recovery_conflict`.
+fn count(reason: Reason) {
+    counters::database(|database| {
+        let counter = match reason {
+            Reason::RecoveryConflictTablespace => &database.conflict_tablespace,
+            Reason::RecoveryConflictLock => &database.conflict_lock,
+            Reason::RecoveryConflictSnapshot => &database.conflict_snapshot,
+            Reason::RecoveryConflictBufferPin => &database.conflict_bufferpin,
+            Reason::RecoveryConflictStartupDeadlock => &database.conflict_startup_deadlock,
+            _ => return,
+        };
+        counters::add(counter, 1);
+    });
 }
 
 fn cancelled() -> PgError {
     error!(SqlState::T_R_SERIALIZATION_FAILURE, "canceling statement due to conflict with recovery")
 }
 
-fn terminated(reason: Reason) -> PgError {
+fn terminated(reason: Reason, now: Situation) -> PgError {
     let state = match reason {
         Reason::RecoveryConflictDatabase => SqlState::DATABASE_DROPPED,
         _ => SqlState::T_R_SERIALIZATION_FAILURE,
     };
-    fatal!(state, "terminating connection due to conflict with recovery")
-        .hint("In a moment you should be able to reconnect to the database and repeat your command.")
+    let error = fatal!(state, "terminating connection due to conflict with recovery");
+    // Only who sat idle is told what to do, and only if an error would have done otherwise.
+    if reason != Reason::RecoveryConflictDatabase && now.levels == 1 && now.reading {
+        error.hint("In a moment you should be able to reconnect to the database and repeat your command.")
+    } else {
+        error
+    }
 }
 
 /// C: `errdetail_recovery_conflict`.

@@ -14,6 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -29,6 +30,10 @@ pub const CONTROL_FILE_SIZE: usize = 8192;
 const CRC_OFFSET: usize = size_of::<RawControlFileData>();
 /// Bytes that a valid file must at least have. C: `sizeof(ControlFileData)`.
 const DATA_SIZE: usize = 296;
+
+/// Looks at a file whose CRC is wrong before that is believed, and the time between two of them.
+const MAX_LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Alignment of tuples. C: `MAXIMUM_ALIGNOF`.
 pub const MAX_ALIGN: u32 = 8;
@@ -444,8 +449,15 @@ impl CheckPoint {
 
 impl ControlFileData {
     /// Reads and checks the file of this data directory: version, CRC, state, catalogs, build constants.
-    /// C: `ReadControlFile`.
+    ///
+    /// Somebody may be writing it at the same moment, and not every file system shows a write as a whole: a wrong CRC is
+    /// believed only if it stays. C: `ReadControlFile`; `get_controlfile` for the second look.
     pub fn read(data_dir: &Path) -> Result<ControlFileData, ControlFileError> {
+        settled(|| ControlFileData::read_once(data_dir))
+    }
+
+    /// One look at it.
+    fn read_once(data_dir: &Path) -> Result<ControlFileData, ControlFileError> {
         let path = data_dir.join(CONTROL_FILE);
         let failed = |verb, source| ControlFileError::Io { verb, path: path.clone(), source };
         let file = File::open(&path).map_err(|e| match e.kind() {
@@ -548,6 +560,17 @@ impl ControlFileData {
         file.write_all_at(&self.to_bytes()[..], 0).map_err(|e| failed("write", e))?;
         file.sync_all().map_err(|e| failed("fsync", e))
     }
+}
+
+/// Looks again while what is there may be half of a write. The writer needs no more than microseconds for the copy.
+fn settled<T>(mut look: impl FnMut() -> Result<T, ControlFileError>) -> Result<T, ControlFileError> {
+    for _ in 1..MAX_LOOKS {
+        match look() {
+            Err(ControlFileError::WrongCrc) => std::thread::sleep(BETWEEN_LOOKS),
+            outcome => return outcome,
+        }
+    }
+    look()
 }
 
 /// Is this a size that a WAL segment can have? C: `IsValidWalSegSize`.

@@ -20,7 +20,7 @@ use common::pidfile::PidFileStatus;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::SignalFd;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::getppid;
 
 use crate::options::Options;
@@ -183,7 +183,7 @@ impl Interrupt {
         let failed =
             |error: nix::Error| Failure::new(format!("could not catch interrupts: {}", error.desc()));
         signals.thread_block().map_err(failed)?;
-        let descriptor = SignalFd::new(&signals).map_err(failed)?;
+        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(failed)?;
         Ok(Interrupt { signals, descriptor })
     }
 

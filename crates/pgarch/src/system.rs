@@ -46,6 +46,14 @@ fn status_dir() -> PathBuf {
     segment::wal_dir().join("archive_status")
 }
 
+/// The SIGQUIT of an immediate stop or a crash may have come while it was the command's, and the command ended well all the
+/// same, or had just ended: then nobody has got it. The reason was noted before it was sent.
+fn leave_if_quit_was_missed() {
+    if quit_signal_reason() != QuitSignalReason::NotSent {
+        exit::exit_now(2);
+    }
+}
+
 impl Archive for System {
     fn reset_latch(&mut self) {
         latch::reset();
@@ -128,16 +136,18 @@ impl Archive for System {
     }
 
     fn rename_to_done(&mut self, file: &str) -> Result<()> {
-        file::durable_rename_empty(&archive::status_path(file, READY), &archive::status_path(file, ".done"))
+        let renamed =
+            file::durable_rename_empty(&archive::status_path(file, READY), &archive::status_path(file, ".done"));
+        leave_if_quit_was_missed();
+        renamed
     }
 
     fn run(&mut self, command: &str) -> io::Result<Outcome> {
         // Whatever wakes the archiver is looked at before the next command; this one is waited for.
         let outcome = shell::run(command, WaitEvent::ARCHIVE_COMMAND, &mut || ())?;
-        // An immediate stop's SIGQUIT may have come when the command had just ended and we did not listen yet: then
-        // nobody has got it. The reason was noted before it was sent.
-        if !outcome.is_any_signal(true) && quit_signal_reason() != QuitSignalReason::NotSent {
-            exit::exit_now(2);
+        // What is in the archive is marked first: the next archiver's command would find it there, and refuse.
+        if !outcome.succeeded() && !outcome.is_any_signal(true) {
+            leave_if_quit_was_missed();
         }
         Ok(outcome)
     }

@@ -86,6 +86,7 @@ fn read_control_file() -> Result<()> {
     let control = wal::control_file::read()?;
     libpq::auth::set_mock_nonce(control.mock_authentication_nonce);
     guc::set_internal("wal_segment_size", &format!("{}B", control.xlog_seg_size))?;
+    wal::recycle::check_sizes()?;
     guc::set_internal("data_checksums", if control.data_checksum_version == 0 { "off" } else { "on" })
 }
 

@@ -92,12 +92,12 @@ fn redo_end(xid: Xid, parsed: &Parsed, commit: bool, record: &DecodedRecord<'_>)
         let messages = if commit { &parsed.invalidations[..] } else { &[] };
         standby::xact_ended(xid, &parsed.children, messages, parsed.access_exclusive_locks);
     }
-    if parsed.files.is_empty() {
-        return Ok(());
+    // Before files go, the record must not be forgotten: the minimum recovery point moves past it. So it does where the
+    // primary insisted on having it on disk: it had made or removed files itself.
+    if parsed.force_sync || !parsed.files.is_empty() {
+        wal::flush(record.end_lsn);
     }
-    // Before files go, the record must not be forgotten: the minimum recovery point moves past it.
-    wal::flush(record.end_lsn);
-    drop_files(&parsed.files)
+    if parsed.files.is_empty() { Ok(()) } else { drop_files(&parsed.files) }
 }
 
 /// C: `DropRelationFiles`.

@@ -1,7 +1,8 @@
 //! pg_control, read and written by several processes under one lock.
 //!
 //! The file itself is the shared state: eight kilobytes, rewritten whole with one write, so that a reader
-//! needs no copy of it in shared memory. Writers hold [`CONTROL_FILE_LOCK`] across read, change and write.
+//! needs no copy of it in shared memory. Writers hold [`CONTROL_FILE_LOCK`] across read, change and write; readers need
+//! no lock: one that comes across half of a write sees a wrong CRC, and looks again (`ControlFileData::read`).
 //!
 //! C counterpart: `ControlFile`, `ReadControlFile` and `UpdateControlFile` of xlog.c.
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use common::{Lsn, TimeLineId};
+use common::{Lsn, SqlState, TimeLineId};
 use elog::{Result, Severity, errno_text, error};
 
 use crate::layout::SegNo;
@@ -33,6 +33,22 @@ thread_local! {
 /// Whole segments in so many megabytes. C: `ConvertToXSegs`.
 fn segments_in(megabytes: i32) -> u64 {
     megabytes as u64 / (u64::from(geometry().segment_size()) >> 20)
+}
+
+/// With segments this large, the sizes in megabytes must mean something. C: in `ReadControlFile`.
+///
+/// # Errors
+/// 22023 if less than two segments fit into one of them.
+pub fn check_sizes() -> Result<()> {
+    let sizes =
+        [("min_wal_size", guc::vars::MIN_WAL_SIZE.get()), ("max_wal_size", guc::vars::MAX_WAL_SIZE.get())];
+    match sizes.into_iter().find(|(_, megabytes)| segments_in(*megabytes) < 2) {
+        Some((name, _)) => Err(error!(
+            SqlState::INVALID_PARAMETER_VALUE,
+            "\"{name}\" must be at least twice \"wal_segment_size\""
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Segments between two checkpoints so that `max_wal_size` is not exceeded, at least 1. C: `CalculateCheckpointSegments`.

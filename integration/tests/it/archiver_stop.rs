@@ -209,6 +209,31 @@ fn an_immediate_stop_archives_nothing() {
     });
 }
 
+/// A command that lets the SIGQUIT of an immediate stop pass and archives its file: the file is marked, or the next
+/// archiver would offer it again to a command that refuses what is there.
+#[test]
+fn an_immediate_stop_that_the_command_survives() {
+    on_each_server("a command that survives an immediate stop", |server| {
+        let archiving = Archiving::started(server, &[]);
+        archiving.set_command(&format!(
+            "trap quit=1 QUIT; echo begun >> ../calls; until test $quit; do sleep 0.02; done; {}",
+            archiving.script()
+        ));
+        archiving.wait_for_archiver();
+        archiving.reload();
+        let names = archiving.switches(1);
+        wait_until("the command runs", || archiving.calls() == ["begun"]);
+        assert_eq!(archiving.cluster.stop(Stop::Immediate).code(), Some(0));
+        assert_eq!(archiving.archived(), names, "{server:?}");
+        assert_eq!((archiving.ready(), archiving.done()), (Vec::new(), names), "{server:?}");
+        assert_eq!(archiving.cluster.processes(), []);
+        archiving.set_command(&archiving.script());
+        archiving.cluster.start();
+        assert_eq!(archiving.cluster.stop(Stop::Fast).code(), Some(0));
+        archiving.check();
+    });
+}
+
 #[test]
 fn a_command_that_hangs() {
     on_each_server("a command that hangs", |server| {

@@ -40,5 +40,6 @@ mod sql; // answers are PostgreSQL's
 mod sql_log; // what the log says about statements
 mod sql_sessions; // sessions that see and stop each other
 mod torture; // nothing acknowledged is lost
-mod transcript;
-mod twophase; // transactions that outlive their session // conversations in text form, recorded from the real server
+mod transcript; // conversations in text form, recorded from the real server
+mod twophase; // transactions that outlive their session
+mod twophase_torture; // and whoever is killed meanwhile

@@ -441,3 +441,62 @@ fn a_restore_command_that_hangs() {
         }
     });
 }
+
+/// The primary gets more room than its standby: readers may stay until somebody says that they may not.
+#[test]
+fn settings_that_become_too_low() {
+    if real_postgres().is_none() {
+        skip!("PostgreSQL 15 is not installed");
+    }
+    on_each_server("settings that become too low", |server| {
+        let primary = archive::archiving(server, &["max_connections = 20"]);
+        primary.start();
+        let mut session = Wire::connect(&primary);
+        run(&mut session, "CREATE TABLE past (n int)");
+        let base = archive::base_copy(&primary, &mut session, "base", || ());
+        session.quit();
+        primary.stop(Stop::Fast);
+        primary.append_config("max_connections = 30");
+        primary.start();
+        let mut session = Wire::connect(&primary);
+        run(&mut session, "INSERT INTO past VALUES (1)");
+        primary.archive_all(&mut session);
+        let cluster = archive::on_copy(server, &base.dir, &["wal_retrieve_retry_interval = '10ms'"]);
+        cluster.append_config(&archive::restore_command(&primary.archive_dir()));
+        cluster.write_file("standby.signal", "");
+        cluster.start();
+        let log = cluster.wait_for_log(
+            "HINT:  You can then restart the server after making the necessary configuration changes.",
+        );
+        // Both lines have a context: the record, told in more or fewer words.
+        let without_context = |log: &str| {
+            let lines = log.lines().filter(|line| !line.starts_with("CONTEXT")).map(str::to_owned);
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let log = without_context(&cluster.normalised(&log));
+        let lower =
+            "max_connections = 20 is a lower setting than on the primary server, where its value was 30.";
+        let expected = format!(
+            "WARNING:  hot standby is not possible because of insufficient parameter settings\n\
+             DETAIL:  {lower}\n\
+             LOG:  recovery has paused\n\
+             DETAIL:  If recovery is unpaused, the server will shut down.\n\
+             HINT:  You can then restart the server after making the necessary configuration changes."
+        );
+        assert!(log.contains(&expected), "{log}");
+        let mut reader = Wire::connect(&cluster);
+        assert_eq!(run(&mut reader, "SELECT count(*) FROM past")[0], "0");
+        reader.begin("SELECT pg_wal_replay_resume()");
+        assert_eq!(cluster.wait_for_end().code(), Some(1));
+        let log = without_context(&cluster.normalised(&cluster.log()));
+        let fatal =
+            format!("FATAL:  recovery aborted because of insufficient parameter settings\nDETAIL:  {lower}");
+        assert!(log.contains(&fatal), "{log}");
+        cluster.append_config("max_connections = 30");
+        cluster.start();
+        wait_until("the standby has followed", || {
+            Wire::connect(&cluster).query("SELECT count(*) FROM past").first().map(String::as_str)
+                == Some("1")
+        });
+    });
+}

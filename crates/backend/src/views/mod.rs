@@ -58,6 +58,7 @@ pub(crate) static VIEWS: &[View] = &[
     view("pg_prepared_statements", session::STATEMENTS_COLUMNS, session::prepared_statements),
     view("pg_cursors", session::CURSORS_COLUMNS, session::cursors),
     view("pg_timezone_names", session::TIMEZONE_COLUMNS, session::timezone_names),
+    view("pg_stat_database_conflicts", statistics::CONFLICTS_COLUMNS, statistics::database_conflicts),
 ];
 
 /// OIDs from here on are the views', in the order above: from the range of a cluster's own first objects.

@@ -1,4 +1,4 @@
-//! `pg_stat_all_tables` and its like, `pg_stat_database`, `pg_stat_bgwriter`, `pg_stat_wal`, `pg_stat_archiver`, `pg_locks`:
+//! `pg_stat_all_tables` and its like, `pg_stat_database`, `pg_stat_database_conflicts`, `pg_stat_bgwriter`, `pg_stat_wal`, `pg_stat_archiver`, `pg_locks`:
 //! what the collector and the lock manager know.
 //!
 //! C counterpart: the views of catalog/system_views.sql over utils/adt/pgstatfuncs.c and lockfuncs.c.
@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use activity::counters::DatabaseTaken;
 use catalog::rows::PgClassRow;
 use catalog::syscache;
 use common::Oid;
@@ -231,7 +232,7 @@ pub(super) fn databases(_: &Objects) -> Result<Rows> {
                 sums.tuples_inserted,
                 sums.tuples_updated,
                 sums.tuples_deleted,
-                0,
+                conflicts_of(&counts).iter().sum(),
                 counts.temp_files,
                 counts.temp_bytes,
                 counts.deadlocks,
@@ -256,6 +257,42 @@ pub(super) fn databases(_: &Objects) -> Result<Rows> {
         );
         row.push(moment(entry.times.stat_reset));
         rows.push(row);
+    }
+    Ok(rows)
+}
+
+pub(super) const CONFLICTS_COLUMNS: Columns = &[
+    ("datid", oid::OID),
+    ("datname", oid::NAME),
+    ("confl_tablespace", oid::INT8),
+    ("confl_lock", oid::INT8),
+    ("confl_snapshot", oid::INT8),
+    ("confl_bufferpin", oid::INT8),
+    ("confl_deadlock", oid::INT8),
+];
+
+/// In the order of the view's columns.
+fn conflicts_of(counts: &DatabaseTaken) -> [i64; 5] {
+    [
+        counts.conflict_tablespace,
+        counts.conflict_lock,
+        counts.conflict_snapshot,
+        counts.conflict_bufferpin,
+        counts.conflict_startup_deadlock,
+    ]
+}
+
+/// How often sessions were in replay's way, by reason, in the order of `pg_stat_database_conflicts`.
+pub(crate) fn conflicts(database: Oid) -> Result<[i64; 5]> {
+    Ok(conflicts_of(&pgstat::database(database)?.unwrap_or_default().counts))
+}
+
+pub(super) fn database_conflicts(_: &Objects) -> Result<Rows> {
+    let mut rows = Vec::new();
+    for row in syscache::databases()? {
+        let mut values = vec![Datum::Oid(row.oid.0), Datum::text(&row.datname)];
+        values.extend(conflicts(row.oid)?.map(Datum::Int8));
+        rows.push(values);
     }
     Ok(rows)
 }

@@ -106,6 +106,29 @@ fn write_and_read_back() {
 }
 
 #[test]
+fn half_of_a_write_is_looked_at_again() {
+    let mut looks = 0;
+    let found = settled(|| {
+        looks += 1;
+        if looks < 3 { Err(ControlFileError::WrongCrc) } else { Ok(looks) }
+    });
+    assert_eq!(found.unwrap(), 3);
+    let mut looks = 0;
+    let damaged = settled::<()>(|| {
+        looks += 1;
+        Err(ControlFileError::WrongCrc)
+    });
+    assert!(matches!(damaged, Err(ControlFileError::WrongCrc)));
+    assert_eq!(looks, MAX_LOOKS);
+    let mut looks = 0;
+    let missing = settled::<()>(|| {
+        looks += 1;
+        Err(ControlFileError::Missing(CONTROL_FILE.into()))
+    });
+    assert!(missing.is_err() && looks == 1, "only that can be half of a write");
+}
+
+#[test]
 fn damage_is_named() {
     let dir = DataDir::new("damage");
     sample().create(&dir.0, 0o600).unwrap();

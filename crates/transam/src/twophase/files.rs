@@ -1,5 +1,8 @@
 //! Where the state is kept: in `pg_twophase`, one file per transaction, and in WAL.
 //!
+//! A file is written under another name first: a start that meets half of one, which a crash in the middle of a checkpoint
+//! leaves behind, refuses to go on in PostgreSQL 15.
+//!
 //! C counterpart: `ReadTwoPhaseFile`, `RecreateTwoPhaseFile`, `RemoveTwoPhaseFile`, `XlogReadTwoPhaseData`.
 
 use std::io;
@@ -18,13 +21,15 @@ use crate::xact::record;
 pub(super) const DIR: &str = "pg_twophase";
 /// No allocation of C may be larger. C: `MaxAllocSize`.
 pub(super) const MAX_SIZE: usize = 0x3FFF_FFFF;
+/// Behind the name of a file that is being written.
+const UNFINISHED: &str = "tmp";
 
 /// C: `TwoPhaseFilePath`.
 pub(super) fn path_of(xid: Xid) -> PathBuf {
     Path::new(DIR).join(format!("{:08X}", xid.0))
 }
 
-/// The ids that there are files of.
+/// The ids that there are files of. What a crash left unfinished goes: its record is in WAL still.
 pub(super) fn list() -> Result<Vec<Xid>> {
     let entries = match std::fs::read_dir(DIR) {
         Ok(entries) => entries,
@@ -38,12 +43,15 @@ pub(super) fn list() -> Result<Vec<Xid>> {
         }
     };
     let is_name = |name: &str| name.len() == 8 && name.bytes().all(|b| b"0123456789ABCDEF".contains(&b));
-    let mut xids: Vec<Xid> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| is_name(name))
-        .filter_map(|name| u32::from_str_radix(&name, 16).ok().map(Xid))
-        .collect();
+    let mut xids = Vec::new();
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let (stem, extension) = name.split_once('.').map_or((&*name, None), |(stem, rest)| (stem, Some(rest)));
+        match u32::from_str_radix(stem, 16).map(Xid) {
+            Ok(xid) if is_name(stem) && extension == Some(UNFINISHED) => remove_path(&unfinished(xid), false),
+            Ok(xid) if is_name(stem) && extension.is_none() => xids.push(xid),
+            _ => {}
+        }
+    }
     xids.sort_unstable_by_key(|xid| xid.0);
     Ok(xids)
 }
@@ -92,12 +100,16 @@ pub(super) fn read(xid: Xid) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file and syncs it; its name is synced by the caller, once for all. C: `RecreateTwoPhaseFile`.
+fn unfinished(xid: Xid) -> PathBuf {
+    path_of(xid).with_extension(UNFINISHED)
+}
+
+/// Writes a file and syncs it. C: `RecreateTwoPhaseFile`.
 ///
 /// # Errors
 /// Of the file.
 pub(super) fn write(xid: Xid, state: &[u8]) -> Result<()> {
-    let path = path_of(xid);
+    let path = unfinished(xid);
     let mut bytes = state.to_vec();
     bytes.extend(crc32c::crc32c(state).to_le_bytes());
     let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
@@ -107,16 +119,19 @@ pub(super) fn write(xid: Xid, state: &[u8]) -> Result<()> {
     if guc::vars::FSYNC.get() {
         file.sync(WaitEvent::TWOPHASE_FILE_SYNC).map_err(|e| file::file_error("fsync", &path, &e))?;
     }
-    Ok(())
+    file::durable_rename(&path, &path_of(xid))
 }
 
 /// Removes a file; one that is not there is worth a warning only if `expected`. C: `RemoveTwoPhaseFile`.
 pub(super) fn remove(xid: Xid, expected: bool) {
-    let path = path_of(xid);
-    if let Err(e) = file::unlink(&path)
+    remove_path(&path_of(xid), expected);
+}
+
+fn remove_path(path: &Path, expected: bool) {
+    if let Err(e) = file::unlink(path)
         && (expected || e.kind() != io::ErrorKind::NotFound)
     {
-        file::file_error("remove", &path, &e).with_severity(elog::Severity::Warning).report();
+        file::file_error("remove", path, &e).with_severity(elog::Severity::Warning).report();
     }
 }
 

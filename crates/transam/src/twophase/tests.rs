@@ -147,6 +147,9 @@ fn a_crash_leaves_them_prepared() {
     });
     let file = world.dir.path().join(file);
     assert!(file.exists());
+    // Another checkpoint was in the middle of the second one's.
+    let unfinished = world.dir.path().join(format!("pg_twophase/{:08X}.tmp", b.0));
+    std::fs::write(&unfinished, b"").unwrap();
     let dropped = ["16400", "16401"].map(|name| world.dir.path().join("base/5").join(name));
     dropped.iter().for_each(|path| std::fs::write(path, b"").unwrap());
     world.recovered(fresh(), || {
@@ -159,7 +162,7 @@ fn a_crash_leaves_them_prepared() {
         finish("b", false).unwrap();
         assert!(did_commit(a.next()) && did_abort(b));
     });
-    assert!(!file.exists());
+    assert!(!file.exists() && !unfinished.exists());
     // Both ends are in WAL: nothing comes back.
     world.recovered(fresh(), || {
         recover_all().unwrap();
