@@ -93,7 +93,8 @@ fn life(dir: &Path, body: impl FnOnce()) {
     std::env::set_current_dir(dir).unwrap();
     guc::initialize().unwrap();
     guc::set_internal("wal_segment_size", &format!("{SEGMENT}B")).unwrap();
-    let limits = Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 0, ..Limits::default() };
+    let limits =
+        Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 0, ..Limits::default() };
     let procs = limits.max_procs() as usize;
     let mut r = Reservation::new();
     shmem::reserve(&mut r, limits);

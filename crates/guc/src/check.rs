@@ -161,10 +161,8 @@ fn not_serializable_in_recovery(value: &Value) -> Checked {
     if asked != "serializable" || !vars::IN_HOT_STANDBY.get() {
         return Ok(());
     }
-    let complaint = Complaint::message(
-        SqlState::FEATURE_NOT_SUPPORTED,
-        "cannot use serializable mode in a hot standby",
-    );
+    let complaint =
+        Complaint::message(SqlState::FEATURE_NOT_SUPPORTED, "cannot use serializable mode in a hot standby");
     Err(Complaint { hint: Some("You can use REPEATABLE READ instead.".to_owned()), ..complaint })
 }
 

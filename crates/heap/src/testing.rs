@@ -64,7 +64,12 @@ impl World {
             let thread = scope.spawn(|| {
                 std::env::set_current_dir(self.dir.path()).unwrap();
                 let mut reservation = Reservation::new();
-                let limits = Limits { max_connections: 8, autovacuum_max_workers: 1, max_wal_senders: 0, ..Limits::default() };
+                let limits = Limits {
+                    max_connections: 8,
+                    autovacuum_max_workers: 1,
+                    max_wal_senders: 0,
+                    ..Limits::default()
+                };
                 shmem::reserve(&mut reservation, limits);
                 crate::testing_wal::reserve(&mut reservation);
                 storage::reserve_with(&mut reservation, self.buffers);

@@ -136,8 +136,10 @@ impl Archive for System {
     }
 
     fn rename_to_done(&mut self, file: &str) -> Result<()> {
-        let renamed =
-            file::durable_rename_empty(&archive::status_path(file, READY), &archive::status_path(file, ".done"));
+        let renamed = file::durable_rename_empty(
+            &archive::status_path(file, READY),
+            &archive::status_path(file, ".done"),
+        );
         leave_if_quit_was_missed();
         renamed
     }

@@ -79,7 +79,8 @@ fn one_reader() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // We will poke ourselves; what a handler would do is done by hand.
     miscinit::signals::set(nix::sys::signal::Signal::SIGUSR1, miscinit::signals::Meaning::Ignore);
-    let limits = Limits { max_connections: 2, autovacuum_max_workers: 1, max_wal_senders: 0, ..Limits::default() };
+    let limits =
+        Limits { max_connections: 2, autovacuum_max_workers: 1, max_wal_senders: 0, ..Limits::default() };
     let mut reservation = Reservation::new();
     shmem::reserve(&mut reservation, limits);
     reserve(&mut reservation, limits.max_procs() as usize);

@@ -9,7 +9,8 @@ use common::{BackendType, Oid};
 use shmem::{Limits, Reservation, Segment, ShmVar};
 use sinval::{Decoded, Message};
 
-const LIMITS: Limits = Limits { max_connections: 12, autovacuum_max_workers: 1, max_wal_senders: 1, max_prepared_xacts: 0 };
+const LIMITS: Limits =
+    Limits { max_connections: 12, autovacuum_max_workers: 1, max_wal_senders: 1, max_prepared_xacts: 0 };
 const WRITERS: u32 = 3;
 const EACH: u32 = 20_000;
 

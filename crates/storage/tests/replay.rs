@@ -27,7 +27,8 @@ const INIT: u8 = 0x10;
 
 fn shared_memory() -> Segment {
     let mut reservation = Reservation::new();
-    let limits = Limits { max_connections: 4, autovacuum_max_workers: 1, max_wal_senders: 1, ..Limits::default() };
+    let limits =
+        Limits { max_connections: 4, autovacuum_max_workers: 1, max_wal_senders: 1, ..Limits::default() };
     shmem::reserve(&mut reservation, limits);
     wal::reserve(&mut reservation);
     storage::reserve_with(&mut reservation, 32);

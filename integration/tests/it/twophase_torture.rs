@@ -94,8 +94,7 @@ impl Worker {
     }
 
     fn finish(&mut self, client: &mut postgres::Client, id: i64, commit: bool) -> bool {
-        let (command, fate) =
-            if commit { ("COMMIT", Fate::Committed) } else { ("ROLLBACK", Fate::Gone) };
+        let (command, fate) = if commit { ("COMMIT", Fate::Committed) } else { ("ROLLBACK", Fate::Gone) };
         let done = client.batch_execute(&format!("{command} PREPARED '{} {id}'", self.name)).is_ok();
         let fates = if done { vec![fate] } else { vec![Fate::Prepared, fate] };
         self.jobs.get_mut(&id).expect("one of ours").fates = fates;
@@ -174,7 +173,10 @@ fn acknowledged_outcomes_hold() {
                 }
                 scope.spawn(|| {
                     let Ok(mut client) = config.connect(NoTls) else { return };
-                    while with_checkpoints && !stop.load(Relaxed) && client.batch_execute("CHECKPOINT").is_ok() {}
+                    while with_checkpoints
+                        && !stop.load(Relaxed)
+                        && client.batch_execute("CHECKPOINT").is_ok()
+                    {}
                 });
                 wait_until("enough is done", || answers.load(Relaxed) >= wanted);
                 kill(&cluster, &mut rng);

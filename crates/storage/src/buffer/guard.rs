@@ -211,8 +211,7 @@ pub fn delays_replay() -> bool {
 fn wait_for_pins(buffer: u32) -> Result<()> {
     if let Some(wait) = PINS_IN_THE_WAY.get() {
         REPLAY_WAITS_FOR.get().store(buffer, Ordering::SeqCst);
-        let waited =
-            wait(&|| desc::desc(buffer).state.load(Ordering::Acquire) & bm::PIN_COUNT_WAITER == 0);
+        let waited = wait(&|| desc::desc(buffer).state.load(Ordering::Acquire) & bm::PIN_COUNT_WAITER == 0);
         REPLAY_WAITS_FOR.get().store(NONE, Ordering::SeqCst);
         return waited;
     }

@@ -45,7 +45,8 @@ pub(super) fn list() -> Result<Vec<Xid>> {
     let is_name = |name: &str| name.len() == 8 && name.bytes().all(|b| b"0123456789ABCDEF".contains(&b));
     let mut xids = Vec::new();
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let (stem, extension) = name.split_once('.').map_or((&*name, None), |(stem, rest)| (stem, Some(rest)));
+        let (stem, extension) =
+            name.split_once('.').map_or((&*name, None), |(stem, rest)| (stem, Some(rest)));
         match u32::from_str_radix(stem, 16).map(Xid) {
             Ok(xid) if is_name(stem) && extension == Some(UNFINISHED) => remove_path(&unfinished(xid), false),
             Ok(xid) if is_name(stem) && extension.is_none() => xids.push(xid),
