@@ -60,9 +60,11 @@ fn make_archive(cluster: &Cluster) {
     cluster.append_config(&archive_command(&archive));
 }
 
-/// The setting that copies files to a directory. A file that is there is complete, and is never replaced.
+/// The setting that copies files to a directory. A file that is there is complete, and is never replaced; the same once
+/// more, after a crash, is no failure.
 pub fn archive_command(archive: &Path) -> String {
-    let script = "test ! -f \"A/%f\" && cp \"%p\" \"A.%f\" && mv \"A.%f\" \"A/%f\"";
+    let copy = "test ! -f \"A/%f\" && cp \"%p\" \"A.%f\" && mv \"A.%f\" \"A/%f\"";
+    let script = format!("cmp -s \"%p\" \"A/%f\" || {{ {copy}; }}");
     format!("archive_command = '{}'", script.replace('A', &archive.display().to_string()))
 }
 

@@ -91,8 +91,11 @@ fn start(programs: &Path, data_dir: &Path, archive: Option<&Path>, options: &Opt
     postgres.arg("-D").arg(data_dir).args(["-p", &options.port.to_string(), "-k", "/tmp"]);
     postgres.args(["-c", "logging_collector=on", "-c", "log_filename=postgresql.log"]);
     if let Some(archive) = archive {
+        // What is there is whole and is never replaced; the same once more, after a crash, is no failure.
         let file = format!("\"{}/%f\"", archive.display());
-        let command = format!("test ! -f {file} && cp \"%p\" {file}");
+        let fresh = format!("\"{}/new-%f\"", archive.display());
+        let copy = format!("test ! -f {file} && cp \"%p\" {fresh} && mv {fresh} {file}");
+        let command = format!("cmp -s \"%p\" {file} || {{ {copy}; }}");
         postgres.args(["-c", "archive_mode=on", "-c", &format!("archive_command={command}")]);
     }
     for setting in &options.c {

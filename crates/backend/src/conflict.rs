@@ -207,5 +207,13 @@ mod tests {
         ] {
             assert_eq!(judge(reason, now), expected, "{reason:?} {now:?}");
         }
+        let idle = Situation { reading: true, ..working };
+        for (reason, now, is_hinted) in [
+            (lock, idle, true),
+            (lock, Situation { levels: 2, ..idle }, false),
+            (Reason::RecoveryConflictDatabase, idle, false),
+        ] {
+            assert_eq!(terminated(reason, now).hint.is_some(), is_hinted, "{reason:?} {now:?}");
+        }
     }
 }

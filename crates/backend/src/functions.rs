@@ -10,6 +10,7 @@ mod files;
 mod recovery;
 mod relation;
 mod statistics;
+mod tablespace;
 mod transaction;
 mod wal;
 
@@ -34,6 +35,7 @@ use crate::{identity, wait};
 pub(crate) fn register(registry: &mut Registry) {
     registry.add(FUNCTIONS);
     registry.add(relation::FUNCTIONS);
+    registry.add(tablespace::FUNCTIONS);
     registry.add(statistics::FUNCTIONS);
     registry.add(transaction::FUNCTIONS);
     registry.add(wal::FUNCTIONS);

@@ -75,10 +75,25 @@ pub(crate) fn set_option(name: &str, value: Option<&str>, action: GucAction) -> 
         guc::set_option("session_authorization", value, context, GucSource::Session, action)?;
         guc::set_option("role", NO_ROLE, context, GucSource::Session, action)?;
     } else {
+        check_tablespace_setting(name, value.unwrap_or_default())?;
         return guc::set_option(name, value, identity.guc_context(), GucSource::Session, action);
     }
     follow_settings();
     Ok(())
+}
+
+/// The check of `default_tablespace` that needs the catalogs; there is nothing to say about other settings.
+/// C: `check_default_tablespace`.
+pub(crate) fn check_tablespace_setting(setting: &str, name: &str) -> Result<()> {
+    if !setting.eq_ignore_ascii_case("default_tablespace") || name.is_empty() {
+        return Ok(());
+    }
+    if catalog::syscache::tablespace_by_name(name)?.is_some() {
+        return Ok(());
+    }
+    let text = format!("invalid value for parameter \"default_tablespace\": \"{name}\"");
+    Err(error!(SqlState::INVALID_PARAMETER_VALUE, "{text}")
+        .detail(format!("Tablespace \"{name}\" does not exist.")))
 }
 
 fn no_such_role(name: &str) -> elog::PgError {

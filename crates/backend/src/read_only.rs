@@ -45,7 +45,9 @@ fn effect(statement: &Statement) -> Effect {
         | S::DropRole { .. }
         | S::CreateDatabase { .. }
         | S::AlterDatabaseSet { .. }
-        | S::DropDatabase { .. } => Effect::Writes,
+        | S::DropDatabase { .. }
+        | S::CreateTablespace(_)
+        | S::DropTablespace { .. } => Effect::Writes,
         S::Other { tag: "CLUSTER" | "REINDEX", .. } => Effect::NotInRecovery,
         S::Other { tag: "DO" | "CALL", .. } => Effect::None,
         S::Other { .. } => Effect::Writes,
@@ -99,6 +101,8 @@ mod tests {
             ("checkpoint", Effect::None),
             ("create table t (a int)", Effect::Writes),
             ("drop role x", Effect::Writes),
+            ("create tablespace x location '/x'", Effect::Writes),
+            ("drop tablespace if exists x", Effect::Writes),
             ("unlisten *", Effect::None),
             ("notify a", Effect::NotInRecovery),
             ("discard all", Effect::None),

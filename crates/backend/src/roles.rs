@@ -100,13 +100,18 @@ pub(crate) fn drop(specs: &[RoleSpec], missing_ok: bool) -> Result<()> {
     Ok(())
 }
 
-/// Only tables of this database are looked at: dependencies of shared objects come with GRANT.
+/// Only tablespaces and tables of this database are looked at: dependencies of shared objects come with GRANT.
 /// C: `checkSharedDependencies`.
 fn check_owns_nothing(role: &Role) -> Result<()> {
     let mut owned = Vec::new();
     for class in catalog::syscache::classes()? {
         if class.relowner == role.oid && class.relkind == b'r' {
             owned.push(format!("owner of table {}", class.relname));
+        }
+    }
+    for tablespace in catalog::syscache::tablespaces()? {
+        if tablespace.spcowner == role.oid {
+            owned.push(format!("owner of tablespace {}", tablespace.spcname));
         }
     }
     if owned.is_empty() {

@@ -136,7 +136,9 @@ fn class_of(statement: &Statement, objects: &Objects) -> Class {
         | S::DropRole { .. }
         | S::CreateDatabase { .. }
         | S::AlterDatabaseSet { .. }
-        | S::DropDatabase { .. } => Class::Ddl,
+        | S::DropDatabase { .. }
+        | S::CreateTablespace(_)
+        | S::DropTablespace { .. } => Class::Ddl,
         S::Other { tag, .. } | S::Unsupported(tag) => class_of_tag(tag),
         _ => Class::All,
     }

@@ -4,10 +4,12 @@
 
 use std::borrow::Cow;
 
+use catalog::authid;
 use common::SqlState;
 use elog::{PgError, Result, error, pg_error};
 use executor::Column;
 use guc::GucAction;
+use miscinit::globals::data_dir;
 use parser::Statement;
 use parser::ast::{
     CreateTableAsStmt, DefElem, DiscardTarget, RoleSpec, SetAction, SetStmt, SetValue, TransactionStmt,
@@ -159,6 +161,23 @@ fn run_on_tables(session: &Session, statement: &Statement, prepared: &Prepared) 
             }
             query::with_context(session, text, |cx| commands::vacuum::run(cx, options, relations))
         }
+        Statement::CreateTablespace(stmt) => {
+            session.transaction.prevent_block("CREATE TABLESPACE")?;
+            let owner = || match &stmt.owner {
+                Some(owner) => Ok(Some(authid::load(data_dir())?.get(&role_name(owner)?)?.oid)),
+                None => Ok(None),
+            };
+            query::with_context(session, text, |cx| commands::tablespace::create(cx, stmt, owner))
+        }
+        Statement::DropTablespace { name, missing_ok } => {
+            use checkpointer::CheckpointFlags as F;
+            session.transaction.prevent_block("DROP TABLESPACE")?;
+            query::with_context(session, text, |cx| {
+                commands::tablespace::drop_tablespace(cx, name, *missing_ok, || {
+                    checkpointer::request_checkpoint(F::IMMEDIATE | F::FORCE | F::WAIT)
+                })
+            })
+        }
         _ => Err(not_supported(prepared.tag)),
     }
 }
@@ -297,7 +316,11 @@ fn alter_system(session: &Session, set: &SetStmt) -> Result<()> {
     session.transaction.prevent_block("ALTER SYSTEM")?;
     let context = identity::get().guc_context();
     match &set.action {
-        SetAction::Value { name, values } => guc::alter_system_set(name, &value_text(name, values), context),
+        SetAction::Value { name, values } => {
+            let text = value_text(name, values);
+            identity::check_tablespace_setting(name, &text)?;
+            guc::alter_system_set(name, &text, context)
+        }
         SetAction::Default { name } | SetAction::Reset { name } => guc::alter_system_reset(name, context),
         SetAction::ResetAll => guc::alter_system_reset_all(context),
         _ => Err(not_supported("this form of ALTER SYSTEM")),

@@ -90,6 +90,8 @@ pub struct CreateSpec {
     pub checks: Vec<CheckSpec>,
     /// `reloptions` as stored: `fillfactor=70`.
     pub options: Vec<String>,
+    /// Tablespace of its files; invalid is the database's own.
+    pub tablespace: Oid,
 }
 
 impl CreateSpec {
@@ -103,6 +105,7 @@ impl CreateSpec {
             columns,
             checks: Vec::new(),
             options: Vec::new(),
+            tablespace: Oid::INVALID,
         }
     }
 }
@@ -115,7 +118,7 @@ impl CreateSpec {
 pub fn create_relation(spec: &CreateSpec) -> Result<Oid> {
     lock_name(spec.schema, &spec.name)?;
     check(spec)?;
-    let node = new_file_node()?;
+    let node = new_file_node(spec.tablespace)?;
     let oid = node.rel;
     lmgr::lock_relation(relation::lock_database(oid), oid, LockMode::AccessExclusive)?;
     let array_type = new_oid()?;
@@ -188,22 +191,33 @@ pub fn new_oid() -> Result<Oid> {
     loop {
         let oid = transam::varsup::new_oid()?;
         // After the counter has wrapped around, an id may be in use.
-        let taken = syscache::class(oid)?.is_some() || syscache::type_row(oid)?.is_some();
+        let taken = syscache::class(oid)?.is_some()
+            || syscache::type_row(oid)?.is_some()
+            || syscache::tablespace(oid)?.is_some();
         if !taken {
             return Ok(oid);
         }
     }
 }
 
-/// Files for a new relation of this database: an OID that neither pg_class nor a left-over file uses.
-/// C: `GetNewRelFileNode`.
+/// Databases are in `base` until they can be made elsewhere. C: `MyDatabaseTableSpace`.
+const DATABASE_TABLESPACE: Oid = DEFAULT_TABLESPACE;
+
+/// The tablespace as pg_class says it: the database's own is 0, so that it may move.
+fn stored_tablespace(tablespace: Oid) -> Oid {
+    if tablespace == DATABASE_TABLESPACE { Oid::INVALID } else { tablespace }
+}
+
+/// Files for a new relation of this database in a tablespace (invalid is the database's own): an OID that neither
+/// pg_class nor a left-over file uses. C: `GetNewRelFileNode`.
 ///
 /// # Errors
 /// What giving out OIDs and looking for files says.
-pub fn new_file_node() -> Result<RelFileNode> {
+pub fn new_file_node(tablespace: Oid) -> Result<RelFileNode> {
+    let spc = if tablespace.is_valid() { tablespace } else { DATABASE_TABLESPACE };
     loop {
         let rel = new_oid()?;
-        let node = RelFileNode { spc: DEFAULT_TABLESPACE, db: crate::my_database(), rel };
+        let node = RelFileNode { spc, db: crate::my_database(), rel };
         if !Path::new(&node.path(ForkNumber::Main)).exists() {
             return Ok(node);
         }
@@ -242,7 +256,7 @@ fn class_row(spec: &CreateSpec, node: RelFileNode, row_type: Oid) -> Result<PgCl
         relowner: spec.owner,
         relam: HEAP_AM,
         relfilenode: node.rel,
-        reltablespace: Oid::INVALID,
+        reltablespace: stored_tablespace(spec.tablespace),
         relpages: 0,
         reltuples: -1.0,
         relallvisible: 0,
@@ -433,7 +447,7 @@ pub fn truncate_relation(oid: Oid) -> Result<()> {
             "permission denied: \"{name}\" is a system catalog"
         ));
     }
-    let node = new_file_node()?;
+    let node = new_file_node(relation.class.reltablespace)?;
     pending::create_storage(node, relation.class.relpersistence)?;
     pending::drop_storage(relation.table.node);
     let (frozen_xid, min_multi) = freeze_limits()?;

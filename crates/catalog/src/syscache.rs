@@ -212,6 +212,16 @@ pub fn tablespace(oid: Oid) -> Result<Option<Rc<PgTablespaceRow>>> {
     by_oid(oid)
 }
 
+/// The tablespace with this name. C: `get_tablespace_oid`.
+pub fn tablespace_by_name(name: &str) -> Result<Option<Rc<PgTablespaceRow>>> {
+    by_name(name, Oid::INVALID)
+}
+
+/// Every tablespace.
+pub fn tablespaces() -> Result<Vec<Rc<PgTablespaceRow>>> {
+    Ok(whole::<PgTablespaceRow>()?.rows.clone())
+}
+
 /// Settings kept for a role in a database; the invalid OID stands for all. C: `ApplySetting`.
 pub fn db_role_settings(database: Oid, role: Oid) -> Result<Vec<String>> {
     let all = whole::<PgDbRoleSettingRow>()?;

@@ -12,7 +12,7 @@ use parser::ast::{CreateTableAsStmt, Persistence};
 use types::store::Form;
 use types::{Datum, format_type, oid};
 
-use crate::{Context, not_supported, rights, table};
+use crate::{Context, not_supported, rights, table, tablespace};
 
 /// Makes the table and fills it; returns the number of rows, `None` if the table was there and may be. The caller has
 /// pushed the query's snapshot; of `CREATE TABLE AS EXECUTE` it brings the plan and its parameters. C: `ExecCreateTableAs`.
@@ -40,9 +40,11 @@ pub fn run(
     let Some((schema, name)) = table::new_name(cx, &into.relation, stmt.if_not_exists)? else {
         return Ok(None);
     };
+    let tablespace = tablespace::of_new_table(cx, into.tablespace.as_deref())?;
     let columns = columns(&plan, &into.columns)?;
     let mut spec = CreateSpec::new(name, schema, cx.role, columns);
     spec.options = crate::options::storage_options(&into.options)?;
+    spec.tablespace = tablespace;
     let oid = create_relation(&spec)?;
     transam::xact::command_counter_increment()?;
     if !stmt.with_data {

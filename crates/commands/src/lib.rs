@@ -1,17 +1,18 @@
-//! Commands on tables: CREATE, DROP, TRUNCATE, LOCK, COPY, VACUUM, ANALYZE.
+//! Commands on tables: CREATE, DROP, TRUNCATE, LOCK, COPY, VACUUM, ANALYZE; and on tablespaces.
 //!
 //! Called by `backend` with a parsed statement, after it has begun a transaction and pushed a snapshot. What a command
 //! has to know of its session (who runs it, what names mean) comes in a [`Context`]; clients are behind
 //! [`copy::Input`] and [`copy::Output`].
 //!
 //! - [`table`]: CREATE TABLE, DROP TABLE, TRUNCATE, LOCK; [`create_as`]: CREATE TABLE AS;
+//! - [`tablespace`]: CREATE TABLESPACE, DROP TABLESPACE and their replay;
 //! - [`copy`]: COPY in both directions;
 //! - [`rights`]: who may do what;
 //! - [`vacuum`](mod@vacuum): VACUUM and ANALYZE.
 //!
 //! Invariants:
 //! - Co1  All names of a statement are looked up, locked and checked before anything is changed.
-//! - Co2-Co5: see the README.
+//! - Co2-Co6: see the README.
 //!
 //! C counterpart: src/backend/commands.
 
@@ -23,6 +24,7 @@ pub mod create_as;
 mod options;
 pub mod rights;
 pub mod table;
+pub mod tablespace;
 pub mod vacuum;
 
 pub mod frozen; // what VACUUM ends with

@@ -43,6 +43,15 @@ const KNOWN: [(&str, Kind); 22] = [
     ("user_catalog_table", Kind::Bool),
 ];
 
+/// C: the `RELOPT_KIND_TABLESPACE` rows.
+#[rustfmt::skip]
+const OF_TABLESPACES: [(&str, Kind); 4] = [
+    ("random_page_cost", Kind::Real(0.0, f64::MAX)),
+    ("seq_page_cost", Kind::Real(0.0, f64::MAX)),
+    ("effective_io_concurrency", Kind::Int(0, 1000)),
+    ("maintenance_io_concurrency", Kind::Int(0, 1000)),
+];
+
 fn invalid(text: String) -> PgError {
     error!(SqlState::INVALID_PARAMETER_VALUE, "{text}")
 }
@@ -52,6 +61,18 @@ fn invalid(text: String) -> PgError {
 /// # Errors
 /// 22023 for names and values that PostgreSQL does not know.
 pub(crate) fn storage_options(options: &[DefElem]) -> Result<Vec<String>> {
+    stored(options, &KNOWN, true)
+}
+
+/// The same for a tablespace. C: `tablespace_reloptions`.
+///
+/// # Errors
+/// As [`storage_options`].
+pub(crate) fn tablespace_options(options: &[DefElem]) -> Result<Vec<String>> {
+    stored(options, &OF_TABLESPACES, false)
+}
+
+fn stored(options: &[DefElem], known: &[(&str, Kind)], of_table: bool) -> Result<Vec<String>> {
     let mut stored: Vec<String> = Vec::new();
     for option in options {
         let name = option.name.as_str();
@@ -62,7 +83,7 @@ pub(crate) fn storage_options(options: &[DefElem]) -> Result<Vec<String>> {
             Some(OptionValue::Float(text) | OptionValue::String(text)) => text.clone(),
             Some(_) => return Err(invalid(format!("invalid value for option \"{name}\""))),
         };
-        if name == "oids" {
+        if of_table && name == "oids" {
             if matches!(value.as_str(), "false" | "off" | "0") {
                 continue;
             }
@@ -72,14 +93,14 @@ pub(crate) fn storage_options(options: &[DefElem]) -> Result<Vec<String>> {
             ));
         }
         if let Some((space, name)) = name.split_once('.') {
-            if space != "toast" {
+            if !of_table || space != "toast" {
                 return Err(invalid(format!("unrecognized parameter namespace \"{space}\"")));
             }
             // They are about a TOAST table, which there is none of.
-            check(name, &value)?;
+            check(known, name, &value)?;
             continue;
         }
-        check(name, &value)?;
+        check(known, name, &value)?;
         if stored.iter().any(|other| other.split('=').next() == Some(name)) {
             return Err(invalid(format!("parameter \"{name}\" specified more than once")));
         }
@@ -89,8 +110,8 @@ pub(crate) fn storage_options(options: &[DefElem]) -> Result<Vec<String>> {
 }
 
 /// C: `parse_one_reloption`.
-fn check(name: &str, value: &str) -> Result<()> {
-    let Some((_, kind)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+fn check(known: &[(&str, Kind)], name: &str, value: &str) -> Result<()> {
+    let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
         return Err(invalid(format!("unrecognized parameter \"{name}\"")));
     };
     let wrong = |what: &str| invalid(format!("invalid value for {what} option \"{name}\": {value}"));

@@ -18,7 +18,7 @@ use parser::ast::{
 use crate::columns::Definition;
 use crate::options::storage_options;
 use crate::rights::{self, Right};
-use crate::{Context, not_supported};
+use crate::{Context, not_supported, tablespace};
 
 /// Owner of schema `public`: whoever owns the database. C: `ROLE_PG_DATABASE_OWNER`.
 const PG_DATABASE_OWNER: Oid = Oid(6171);
@@ -32,10 +32,12 @@ const FIRST_NORMAL_OID: Oid = Oid(16_384);
 pub fn create(cx: &Context<'_>, stmt: &CreateTableStmt) -> Result<()> {
     refuse_unsupported(cx, stmt)?;
     let Some((schema, name)) = new_name(cx, &stmt.relation, stmt.if_not_exists)? else { return Ok(()) };
+    let tablespace = tablespace::of_new_table(cx, stmt.tablespace.as_deref())?;
     let definition = Definition::new(cx, &name, &stmt.elements)?;
     let mut spec = CreateSpec::new(name, schema, cx.role, definition.columns);
     spec.checks = definition.checks;
     spec.options = storage_options(&stmt.options)?;
+    spec.tablespace = tablespace;
     create_relation(&spec)?;
     Ok(())
 }
@@ -96,18 +98,6 @@ fn refuse_unsupported(cx: &Context<'_>, stmt: &CreateTableStmt) -> Result<()> {
     }
     if let Some(parent) = stmt.inherits.first() {
         return Err(not_supported("inheritance is").position(cx.position(parent.loc)));
-    }
-    match stmt.tablespace.as_deref() {
-        None | Some("pg_default") => {}
-        Some("pg_global") => {
-            return Err(error!(
-                SqlState::INVALID_PARAMETER_VALUE,
-                "only shared relations can be placed in pg_global tablespace"
-            ));
-        }
-        Some(name) => {
-            return Err(error!(SqlState::UNDEFINED_OBJECT, "tablespace \"{name}\" does not exist"));
-        }
     }
     match stmt.access_method.as_deref() {
         None | Some("heap") => Ok(()),

@@ -21,6 +21,6 @@ pub use backend_type::BackendType;
 pub use ids::{BlockNumber, FullXid, Lsn, MultiXactId, Oid, TimeLineId, Xid};
 pub use relation::{
     BLCKSZ, CommandId, DEFAULT_TABLESPACE, ForkNumber, GLOBAL_TABLESPACE, INVALID_BLOCK, ItemPointer,
-    OffsetNumber, RELSEG_SIZE, RelFileNode,
+    OffsetNumber, RELSEG_SIZE, RelFileNode, TABLESPACE_LINKS, TABLESPACE_VERSION_DIRECTORY, database_path,
 };
 pub use sqlstate::SqlState;

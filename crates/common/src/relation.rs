@@ -22,6 +22,21 @@ pub const DEFAULT_TABLESPACE: Oid = Oid(1663);
 /// Tablespace `pg_global`. C: `GLOBALTABLESPACE_OID`.
 pub const GLOBAL_TABLESPACE: Oid = Oid(1664);
 
+/// The links to tablespaces other than the two built-in ones, each named by its OID. C: the literal `pg_tblspc`.
+pub const TABLESPACE_LINKS: &str = "pg_tblspc";
+/// What lies in a tablespace is below a directory of this name: another major version has another.
+/// C: `TABLESPACE_VERSION_DIRECTORY`.
+pub const TABLESPACE_VERSION_DIRECTORY: &str = "PG_15_202209061";
+
+/// Directory of a database's files in a tablespace, relative to the data directory. C: `GetDatabasePath`.
+pub fn database_path(tablespace: Oid, database: Oid) -> String {
+    match tablespace {
+        GLOBAL_TABLESPACE => "global".to_owned(),
+        DEFAULT_TABLESPACE => format!("base/{database}"),
+        _ => format!("{TABLESPACE_LINKS}/{tablespace}/{TABLESPACE_VERSION_DIRECTORY}/{database}"),
+    }
+}
+
 /// The files of one relation: tablespace, database (0 if shared), file number. C: `RelFileNode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
@@ -36,14 +51,10 @@ pub struct RelFileNode {
 
 impl RelFileNode {
     /// Path of the first segment of a fork, relative to the data directory: `base/5/16384_fsm`.
-    /// C: `relpathperm`. Tablespaces other than the two built-in ones are not made yet.
+    /// C: `relpathperm`.
     pub fn path(self, fork: ForkNumber) -> String {
-        let suffix = fork.suffix();
-        if self.spc == GLOBAL_TABLESPACE {
-            format!("global/{}{suffix}", self.rel)
-        } else {
-            format!("base/{}/{}{suffix}", self.db, self.rel)
-        }
+        let (directory, suffix) = (database_path(self.spc, self.db), fork.suffix());
+        format!("{directory}/{}{suffix}", self.rel)
     }
 }
 
@@ -147,5 +158,7 @@ mod tests {
         assert_eq!(shared.path(ForkNumber::Main), "global/1262");
         let local = RelFileNode { spc: DEFAULT_TABLESPACE, db: Oid(5), rel: Oid(16384) };
         assert_eq!(local.path(ForkNumber::VisibilityMap), "base/5/16384_vm");
+        let elsewhere = RelFileNode { spc: Oid(16390), db: Oid(5), rel: Oid(16384) };
+        assert_eq!(elsewhere.path(ForkNumber::Main), "pg_tblspc/16390/PG_15_202209061/5/16384");
     }
 }

@@ -147,6 +147,15 @@ pub fn create_dir(path: &Path) -> Result<()> {
     })
 }
 
+/// Gives a directory the rights that directories of the cluster have. C: `chmod` with `pg_dir_create_mode`.
+///
+/// # Errors
+/// The system's answer.
+pub fn set_dir_mode(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(crate::vfd::create_modes().dir))
+}
+
 /// Removes a directory and what is in it. Returns false, after a warning, if something could not be removed.
 /// C: `rmtree`.
 pub fn remove_dir_all(path: &Path) -> bool {

@@ -104,6 +104,11 @@ pub enum Statement {
         missing_ok: bool,
         force: bool,
     },
+    CreateTablespace(CreateTablespaceStmt),
+    DropTablespace {
+        name: String,
+        missing_ok: bool,
+    },
     /// What the grammar of the crate sqlparser recognised. The tag is PostgreSQL's.
     Other {
         tag: &'static str,
@@ -111,6 +116,16 @@ pub enum Statement {
     },
     /// A command known by its first words only. `name` is the tag; the rest of its text was not looked at.
     Unsupported(&'static str),
+}
+
+/// CREATE TABLESPACE. C: `CreateTableSpaceStmt`.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the clauses under their own names")]
+pub struct CreateTablespaceStmt {
+    pub name: String,
+    pub owner: Option<RoleSpec>,
+    pub location: String,
+    pub options: Vec<DefElem>,
 }
 
 /// INSERT.

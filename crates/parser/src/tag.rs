@@ -49,6 +49,8 @@ impl Statement {
             Statement::CreateDatabase { .. } => "CREATE DATABASE",
             Statement::AlterDatabaseSet { .. } => "ALTER DATABASE",
             Statement::DropDatabase { .. } => "DROP DATABASE",
+            Statement::CreateTablespace(_) => "CREATE TABLESPACE",
+            Statement::DropTablespace { .. } => "DROP TABLESPACE",
             Statement::CreateTable(_) => "CREATE TABLE",
             Statement::CreateTableAs(_) => "CREATE TABLE AS",
             Statement::CreateSchema(_) => "CREATE SCHEMA",

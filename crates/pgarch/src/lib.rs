@@ -8,7 +8,8 @@
 //! Woken by:   SIGUSR1, which whoever finishes a file asks the postmaster for; 60 seconds after the last cycle.
 //! Ends by:    SIGUSR2 = one last full cycle, then exit 0. SIGTERM = begin nothing more; exit 0 after 60 seconds unless
 //!             SIGUSR2 comes first. Death of the postmaster = begin nothing more, exit 0. SIGQUIT = exit 2 at once; while a
-//!             command runs it is the command's, whose death by it ends the archiver with FATAL.
+//!             command runs it is the command's, whose death by it ends the archiver with FATAL; if the command archives the
+//!             file all the same, the file is marked first.
 //! If it dies: the postmaster logs it and starts another, which begins by looking into the directory. The cluster goes
 //!             on: the archiver has no PGPROC and no lock, as in PostgreSQL 12 (15 restarts the cluster after `kill -9`).
 //! Differs from PG 12: a cycle reads the directory once, not once a file (as 15, without its limit of 64 names); it stays
@@ -16,7 +17,8 @@
 //! Differs from PG 15: no `archive_library`; asking for one is FATAL.
 //!
 //! Invariants, held by the golden scripts under `testscripts/`:
-//! - A1  At most one command runs at a time, and none is begun after SIGTERM or the postmaster's death.
+//! - A1  An archiver runs one command at a time, and begins none after SIGTERM or the postmaster's death. One that is killed
+//!   with -9 leaves its command behind, beside which the next archiver's may begin: as in PostgreSQL.
 //! - A2  A `.ready` file becomes `.done` only after its command has exited with 0, and durably so before the next begins.
 //! - A3  A command that dies by a signal or exits above 125 is no failure of the file: it is not counted, and the
 //!   archiver ends, so that a shutdown is not mistaken for a failure.

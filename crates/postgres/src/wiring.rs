@@ -50,6 +50,7 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
 /// Who replays the records that lie above the startup process's own crate. C: rmgrlist.h.
 fn register_redo() {
     let table = &startup::rmgr::TABLE;
+    table.register(RmgrId::Tblspc, Rmgr::new(commands::tablespace::redo));
     table.register(RmgrId::Smgr, Rmgr::new(catalog::pending::redo));
     table.register(RmgrId::RelMap, Rmgr::new(catalog::relmapper::redo));
     table.register(RmgrId::Heap, Rmgr::new(heap::redo::heap_redo));

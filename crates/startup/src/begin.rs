@@ -117,6 +117,15 @@ pub(crate) fn known_timeline(control: &ControlFileData) -> TimeLineId {
     control.min_recovery_point_timeline.max(control.checkpoint_copy.this_timeline)
 }
 
+/// An archive recovery has been completed, and nothing has been done since: pg_control has the checkpoint of its end, the first
+/// one of a timeline. A label asks for another recovery.
+pub(crate) fn is_completed(control: &ControlFileData, data_dir: &Path) -> bool {
+    let checkpoint = &control.checkpoint_copy;
+    control.state == DbState::ShutDown
+        && checkpoint.prev_timeline != checkpoint.this_timeline
+        && !data_dir.join(label::BACKUP_LABEL).exists()
+}
+
 /// Finds the checkpoint that recovery begins with, and decides. C: `InitWalRecovery`.
 ///
 /// # Errors

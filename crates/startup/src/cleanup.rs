@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::SqlState;
+use common::{SqlState, TABLESPACE_LINKS, TABLESPACE_VERSION_DIRECTORY};
 use elog::{Result, ereport, error};
 
 use crate::progress::Progress;
@@ -56,11 +56,24 @@ pub(crate) fn reset_unlogged(data_dir: &Path, what: Unlogged) -> Result<()> {
     Ok(())
 }
 
-/// `base/<number>`, each a database.
+/// `base/<number>`, each a database, and their like in the other tablespaces.
 fn database_dirs(data_dir: &Path) -> Vec<PathBuf> {
-    let base = data_dir.join("base");
     let is_number = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-    names_in(&base).into_iter().filter(|name| is_number(name)).map(|name| base.join(name)).collect()
+    let mut found = Vec::new();
+    for tablespace in tablespace_dirs(data_dir) {
+        let databases = names_in(&tablespace).into_iter().filter(|name| is_number(name));
+        found.extend(databases.map(|name| tablespace.join(name)));
+    }
+    found
+}
+
+/// Where the directories of databases lie: `base`, and below each link to a tablespace.
+fn tablespace_dirs(data_dir: &Path) -> Vec<PathBuf> {
+    let links = data_dir.join(TABLESPACE_LINKS);
+    let below = |name: String| links.join(name).join(TABLESPACE_VERSION_DIRECTORY);
+    let mut found = vec![data_dir.join("base")];
+    found.extend(names_in(&links).into_iter().map(below));
+    found
 }
 
 /// Names of a directory's entries; of one that is not there, none.
@@ -104,7 +117,7 @@ fn failed(verb: &str, path: &Path, cause: &std::io::Error) -> elog::PgError {
 /// C: `RemovePgTempFiles`.
 pub(crate) fn remove_temporary_files(data_dir: &Path) {
     let mut directories = database_dirs(data_dir);
-    directories.push(data_dir.join("base"));
+    directories.extend(tablespace_dirs(data_dir));
     for directory in directories {
         for name in names_in(&directory) {
             if is_temporary_relation(&name) {
@@ -190,8 +203,13 @@ mod tests {
 
     #[test]
     fn a_crash_empties_unlogged_relations_and_removes_temporary_ones() {
+        empties("base/5");
+        empties("pg_tblspc/16385/PG_15_202209061/5");
+    }
+
+    fn empties(database: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let database = dir.path().join("base/5");
+        let database = dir.path().join(database);
         fs::create_dir_all(database.join("pgsql_tmp")).unwrap();
         for (name, content) in [
             ("1", "logged"),

@@ -3,12 +3,15 @@
 //! The order is what makes a crash in the middle harmless:
 //!
 //! 1. replay must have come far enough (`check_end`);
-//! 2. the new timeline: its history file, so that its number is taken; its first segment; then the signal files go, so that the
-//!    next start does not recover from the archive again (`begin_timeline`);
+//! 2. the new timeline: its history file, so that its number is taken; its first segment (`begin_timeline`);
 //! 3. this process may write: what belongs first, then a checkpoint, or after a promotion just a record (`end_recovery`);
-//! 4. the old timeline's leftovers go; pg_control says "in production"; everybody may write (`open_cluster`).
+//! 4. pg_control leads to the new timeline now: the signal files go, so that the next start does not recover from the archive
+//!    again;
+//! 5. the old timeline's leftovers go; pg_control says "in production"; everybody may write (`open_cluster`).
 //!
-//! A crash before the end of 3 repeats recovery from the last restartpoint, on whichever timeline the files then tell.
+//! A crash before the end of 3 repeats recovery from the last restartpoint, with the same target, and takes another number.
+//! PostgreSQL removes the signal files before 3: after such a crash it goes beyond the target, on the old timeline. A crash
+//! between 3 and 4 leaves a signal file whose target lies behind: the next start sees that (`begin::is_completed`).
 //!
 //! C counterpart: the second half of `StartupXLOG`, `FinishWalRecovery`, `PerformRecoveryXLogAction`.
 
@@ -55,12 +58,13 @@ pub(crate) fn finish(
     // Found out before anything is changed.
     transam::twophase::prescan()?;
     let timeline = if signals.archive() {
-        begin_timeline(&end, signals, &wish.target.reason(replayed.stop.as_ref()))?
+        begin_timeline(&end, &wish.target.reason(replayed.stop.as_ref()))?
     } else {
         end.of_record
     };
     open_wal(&end, timeline)?;
     let promoted = plan.recover && end_recovery(checkpoints)?;
+    signals.remove()?;
     wal::records::report_parameters()?;
     if signals.archive() {
         timeline_switch::clean_up_after_archive_recovery(end.of_file, end.wal.end, timeline)?;
@@ -107,13 +111,14 @@ fn check_end(end: Lsn) -> Result<()> {
 }
 
 /// Step 2. C: in `StartupXLOG`.
-fn begin_timeline(end: &End, signals: Signals, reason: &str) -> Result<TimeLineId> {
+fn begin_timeline(end: &End, reason: &str) -> Result<TimeLineId> {
+    // Should there be another recovery, it may not stop before what the checkpoint of the end writes to disk.
+    wal::recovery_point::update(Lsn::INVALID, true)?;
     let parent = state::with(|state| state.target_timeline.get());
     let new = TimeLineId(timeline::find_newest(parent)?.0 + 1);
     ereport!(Log, "selected new timeline ID: {}", new.0);
     timeline::write_history(new, parent, end.wal.end, reason)?;
     timeline_switch::init_new_timeline(end.of_file, end.wal.end, new)?;
-    signals.remove()?;
     ereport!(Log, "archive recovery complete");
     Ok(new)
 }
@@ -144,7 +149,7 @@ fn end_recovery(checkpoints: &dyn Checkpoints) -> Result<bool> {
     Ok(false)
 }
 
-/// Step 4.
+/// Step 5.
 fn open_cluster() -> Result<()> {
     wal::control_file::update(|control| control.state = DbState::InProduction)?;
     // From here on everybody may write.

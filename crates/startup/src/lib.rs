@@ -38,7 +38,6 @@ mod cleanup; // 2. files that a crash leaves
 mod redo; // 3. the loop
 pub mod rmgr; // 4a. who replays what
 
-mod identify; // 4c. what records are called
 mod xlog; // 4b. the records of WAL itself
 
 mod consistency; // 5. whether the data can be trusted
@@ -66,6 +65,7 @@ use cleanup::Unlogged;
 use redo::{Reader, Replayed};
 use signals::Wish;
 use source::Source;
+use target::Target;
 
 /// Entry point. C: `StartupProcessMain`.
 pub fn startup_main(start: ChildStart) -> ! {
@@ -138,8 +138,13 @@ fn start_cluster(checkpoints: &dyn Checkpoints) -> Result<()> {
         cleanup::sync_data_directory()?;
     }
     cleanup::remove_temporary_files(data_dir);
-    let signals = signals::read(data_dir)?;
-    let wish = Wish::read(signals, begin::known_timeline(&control))?;
+    let mut signals = signals::read(data_dir)?;
+    let mut wish = Wish::read(signals, begin::known_timeline(&control))?;
+    if signals.recovery && wish.target != Target::None && begin::is_completed(&control, data_dir) {
+        // The target lies behind; a second recovery would look for it in vain.
+        signals = signals.forget()?;
+        wish = Wish::read(signals, begin::known_timeline(&control))?;
+    }
     signals::log_begin(signals, &wish.target);
     let mut reader = Reader::with_source(Source::new(wish.latest_timeline), control.xlog_seg_size);
     reader.set_system_identifier(control.system_identifier);

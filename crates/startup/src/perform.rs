@@ -25,9 +25,6 @@ pub(crate) fn prepare_hot_standby(plan: &Plan) -> Result<()> {
     }
     lmgr::standby::initialize();
     let prepared = if plan.was_shutdown { transam::twophase::prescan()?.1 } else { Vec::new() };
-    if plan.was_shutdown {
-        transam::twophase::standby_recover()?;
-    }
     transam::standby::initialize(&plan.checkpoint, plan.was_shutdown, &prepared)
 }
 

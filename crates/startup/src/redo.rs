@@ -231,11 +231,11 @@ pub(crate) fn context() -> Option<String> {
     let mut reader = wal::Reader::new(wal::segment::wal_dir(), size, timeline);
     reader.begin_read(at);
     let record = reader.next().ok()??;
-    Some(context_of(&rmgr::TABLE, &record))
+    Some(context_of(&record))
 }
 
-fn context_of(table: &Table, record: &DecodedRecord<'_>) -> String {
-    format!("WAL redo at {} for {}", record.lsn, rmgr::describe(table, record))
+fn context_of(record: &DecodedRecord<'_>) -> String {
+    format!("WAL redo at {} for {}", record.lsn, rmgr::describe(record))
 }
 
 /// C: `ApplyWalRecord`.
@@ -246,13 +246,13 @@ fn apply(table: &Table, record: &DecodedRecord<'_>) -> Result<()> {
         None => Err(unknown_rmgr(record)),
     };
     REPLAYING.set(Lsn::INVALID);
-    outcome.map_err(|error| with_context(error, table, record))
+    outcome.map_err(|error| with_context(error, record))
 }
 
 /// An error during replay ends the process, which nobody would restart for a statement's sake.
-fn with_context(error: PgError, table: &Table, record: &DecodedRecord<'_>) -> PgError {
+fn with_context(error: PgError, record: &DecodedRecord<'_>) -> PgError {
     let severity = error.severity.max(Severity::Fatal);
-    error.with_severity(severity).context(context_of(table, record))
+    error.with_severity(severity).context(context_of(record))
 }
 
 /// C: `RmgrNotFound`.

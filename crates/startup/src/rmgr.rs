@@ -2,7 +2,7 @@
 //!
 //! Each crate that writes records offers the function that replays them. WAL's own and those of transactions are entered
 //! by `register_builtin`; the others (heap, catalogs, databases) are handed over by the program before the first fork,
-//! so that this crate need not know them.
+//! so that this crate need not know them. What records say in words is `rmgrdesc`'s business.
 //!
 //! C counterpart: `RmgrTable` of rmgr.c.
 
@@ -10,8 +10,6 @@ use std::sync::OnceLock;
 
 use elog::Result;
 use wal::{DecodedRecord, RmgrId};
-
-use crate::identify;
 
 /// Replays one record. An error ends the recovery.
 pub type Redo = fn(&DecodedRecord<'_>) -> Result<()>;
@@ -21,9 +19,6 @@ pub type Redo = fn(&DecodedRecord<'_>) -> Result<()>;
 pub struct Rmgr {
     /// Replays a record. C: `rm_redo`.
     pub redo: Redo,
-    /// The name of what a record does, from its info byte, for error contexts; `None` for PostgreSQL's own, which
-    /// `identify` knows. C: `rm_identify`.
-    pub identify: fn(u8) -> Option<&'static str>,
     /// Before the first record. C: `rm_startup`.
     pub startup: Option<fn()>,
     /// After the last. C: `rm_cleanup`.
@@ -33,7 +28,7 @@ pub struct Rmgr {
 impl Rmgr {
     /// One that only replays.
     pub const fn new(redo: Redo) -> Rmgr {
-        Rmgr { redo, identify: |_| None, startup: None, cleanup: None }
+        Rmgr { redo, startup: None, cleanup: None }
     }
 }
 
@@ -74,16 +69,11 @@ impl Table {
     }
 }
 
-/// What a record is about, for the context of an error: `Heap/INSERT; blkref #0: rel 1663/5/16384, blk 0`.
+/// What a record is about, for the context of an error:
+/// `Heap/INSERT: off 3 flags 0x00; blkref #0: rel 1663/5/16384, blk 0`.
 /// C: `rm_redo_error_callback` with `xlog_outdesc` and `xlog_block_info`.
-pub(crate) fn describe(table: &Table, record: &DecodedRecord<'_>) -> String {
-    let name = RmgrId::from_u8(record.rmgr)
-        .map_or_else(|| format!("custom{:03}", record.rmgr), |id| id.name().to_owned());
-    let what = table.get(record.rmgr).and_then(|rmgr| (rmgr.identify)(record.info));
-    let known = || identify::identify(RmgrId::from_u8(record.rmgr)?, record.info);
-    let what = what.or_else(known);
-    let what = what.map_or_else(|| format!("UNKNOWN ({:X})", record.operation()), str::to_owned);
-    let mut text = format!("{name}/{what}");
+pub(crate) fn describe(record: &DecodedRecord<'_>) -> String {
+    let mut text = rmgrdesc::describe_with_name(record);
     for block in record.blocks() {
         let tag = block.tag;
         let fork = match tag.fork {

@@ -36,6 +36,28 @@ impl Signals {
         self.standby || self.recovery
     }
 
+    /// Tells the other parts.
+    fn announce(self) {
+        state::with(|state| {
+            state.archive_requested.set(self.archive());
+            state.standby_requested.set(self.standby);
+        });
+        wal::restore::set_archive_recovery(self.archive());
+    }
+
+    /// The recovery that was asked for was over at the last start already, but for the removal of the files: as if there were
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Signals::remove`].
+    pub(crate) fn forget(self) -> Result<Signals> {
+        ereport!(Log, "ignoring file \"{RECOVERY_SIGNAL}\" because its recovery has been completed");
+        self.remove()?;
+        let none = Signals::default();
+        none.announce();
+        Ok(none)
+    }
+
     /// Recovery is over: the next start must not begin it again. C: in `StartupXLOG`.
     ///
     /// # Errors
@@ -71,11 +93,7 @@ pub(crate) fn read(data_dir: &Path) -> Result<Signals> {
     };
     signals.standby = present(STANDBY_SIGNAL);
     signals.recovery = !signals.standby && present(RECOVERY_SIGNAL);
-    state::with(|state| {
-        state.archive_requested.set(signals.archive());
-        state.standby_requested.set(signals.standby);
-    });
-    wal::restore::set_archive_recovery(signals.archive());
+    signals.announce();
     Ok(signals)
 }
 

@@ -17,26 +17,6 @@ use wal::redo::XlogRecord;
 use crate::redo::{self, Purpose, Reader};
 use crate::{consistency, state};
 
-/// C: `xlog_identify`.
-pub(crate) fn identify(info_byte: u8) -> Option<&'static str> {
-    Some(match info_byte & !wal::INFO_MASK {
-        info::CHECKPOINT_SHUTDOWN => "CHECKPOINT_SHUTDOWN",
-        info::CHECKPOINT_ONLINE => "CHECKPOINT_ONLINE",
-        info::NOOP => "NOOP",
-        info::NEXT_OID => "NEXTOID",
-        info::SWITCH => "SWITCH",
-        info::BACKUP_END => "BACKUP_END",
-        info::PARAMETER_CHANGE => "PARAMETER_CHANGE",
-        info::RESTORE_POINT => "RESTORE_POINT",
-        info::FPW_CHANGE => "FPW_CHANGE",
-        info::END_OF_RECOVERY => "END_OF_RECOVERY",
-        info::OVERWRITE_CONTRECORD => "OVERWRITE_CONTRECORD",
-        info::FPI => "FPI",
-        info::FPI_FOR_HINT => "FPI_FOR_HINT",
-        _ => return None,
-    })
-}
-
 /// An overwriting record, until the loop has compared it with what the reader found.
 #[derive(Clone, Copy, Debug)]
 struct Overwrite {
@@ -109,7 +89,6 @@ fn redo_checkpoint(record: &DecodedRecord<'_>, checkpoint: &CheckPoint, shutdown
         }
         if transam::standby::state() >= StandbyState::Initialized {
             let (_, prepared) = transam::twophase::prescan()?;
-            transam::twophase::standby_recover()?;
             transam::standby::shutdown_checkpoint_replayed(checkpoint, &prepared)?;
         }
     }
@@ -242,7 +221,5 @@ mod tests {
         for (lsn, valid) in [(0, false), (23, false), (24, true), (8192, false), (8192 + 40, true)] {
             assert_eq!(is_valid_record_start(Lsn(lsn)), valid, "{lsn}");
         }
-        assert_eq!(identify(0x10), Some("CHECKPOINT_ONLINE"));
-        assert_eq!(identify(0xF0), None);
     }
 }

@@ -25,6 +25,7 @@ pub mod smgr;
 
 mod buffer;
 pub mod sync;
+pub mod tablespace;
 mod writeback;
 
 pub mod freespace;
@@ -59,6 +60,7 @@ pub fn reserve_with(r: &mut Reservation, buffers: usize) {
     buffer::reserve(r, buffers);
     freespace::reserve(r);
     sync::reserve(r, buffers);
+    tablespace::reserve(r);
 }
 
 /// To be called once by every process that uses the pool, after it has got its PGPROC: on its way out it gives

@@ -28,7 +28,7 @@ use elog::{Result, ereport};
 
 use crate::procarray::recovery;
 use crate::procarray::running::RunningXacts;
-use crate::{status, subtrans, varsup};
+use crate::{status, subtrans, twophase, varsup};
 
 /// See the module's page. C: `HotStandbyState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +98,8 @@ pub(crate) fn hooks() -> Option<Hooks> {
 }
 
 /// Recovery with sessions begins: before the first record is replayed, after [`crate::startup`]. `was_shutdown`: the
-/// checkpoint that recovery begins with is one of a shutdown, so that nothing runs but what is `prepared`.
+/// checkpoint that recovery begins with is one of a shutdown, so that nothing runs but what is `prepared` (without
+/// subtransactions, which are found through pg_subtrans).
 /// C: the hot standby part of `StartupXLOG`, `ProcArrayInitRecovery`.
 ///
 /// # Errors
@@ -114,6 +115,7 @@ pub fn initialize(checkpoint: &CheckPoint, was_shutdown: bool, prepared: &[Xid])
     LATEST_OBSERVED.set(next.previous());
     subtrans::startup(oldest, next)?;
     if was_shutdown {
+        twophase::standby_recover()?;
         apply_running(&nothing_but(prepared, FullXid(checkpoint.next_full_xid).xid()))?;
     }
     Ok(())
@@ -128,6 +130,7 @@ pub fn shutdown_checkpoint_replayed(checkpoint: &CheckPoint, prepared: &[Xid]) -
         return Ok(());
     }
     remember_prepared(prepared);
+    twophase::standby_recover()?;
     apply_running(&nothing_but(prepared, FullXid(checkpoint.next_full_xid).xid()))
 }
 
@@ -142,8 +145,10 @@ fn oldest_of(ids: &[Xid], next: Xid) -> Xid {
 fn nothing_but(prepared: &[Xid], next: Xid) -> RunningXacts {
     RunningXacts {
         tops: prepared.to_vec(),
+        // There may be more than the list of known ids has room for.
         subs: Vec::new(),
         overflowed: false,
+        subs_in_subtrans: !prepared.is_empty(),
         next,
         oldest_running: oldest_of(prepared, next),
         latest_completed: next.previous(),
@@ -187,7 +192,7 @@ pub(crate) fn apply_running(running: &RunningXacts) -> Result<()> {
     let ids = recovery::still_running(ids)?;
     // Which subtransactions are missing is not known: any up to here.
     let newest = LATEST_OBSERVED.get();
-    let overflowed = running.overflowed.then_some(newest);
+    let overflowed = (running.overflowed || running.subs_in_subtrans).then_some(newest);
     recovery::set_known(&ids, running.latest_completed, overflowed)?;
     if running.overflowed {
         STATE.set(StandbyState::SnapshotPending);

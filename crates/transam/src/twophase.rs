@@ -34,8 +34,8 @@ pub use callbacks::{Prepared, RmId, TwoPhaseCallbacks, register, register_record
 pub use finish::{Effects, finish_prepared, set_effects};
 pub(crate) use prepare::at_abort;
 pub use prepare::prepare_transaction;
-pub use recovery::{checkpoint, prescan, recover_all, restore_from_disk, standby_recover};
-pub(crate) use recovery::{redo_add, redo_remove};
+pub use recovery::{checkpoint, prescan, recover_all, restore_from_disk};
+pub(crate) use recovery::{redo_add, redo_remove, standby_recover};
 pub(crate) use state::StatsItem;
 pub(crate) use table::reserve;
 pub use table::{GID_SIZE, PreparedXact, is_prepared, rows, xid_of_vxid};

@@ -7,10 +7,10 @@
 //!
 //! Order (C: `StartupXLOG`), so that a crash at any moment loses nothing:
 //!
-//! 1. [`init_new_timeline`]: the new segment's file;
-//! 2. the history file ([`write_history`](crate::timeline::write_history)): from here on the new number is taken;
-//! 3. the files of `backup_label` and the signal files go away, [`restore::remove_temporary_files`](crate::restore);
-//! 4. records on the new timeline, a checkpoint or `end_of_recovery`;
+//! 1. the history file ([`write_history`](crate::timeline::write_history)): from here on the new number is taken;
+//! 2. [`init_new_timeline`]: the new segment's file;
+//! 3. records on the new timeline, a checkpoint or `end_of_recovery`: pg_control leads there now;
+//! 4. the signal files go;
 //! 5. [`clean_up_after_archive_recovery`].
 //!
 //! C counterpart: `XLogInitNewTimeline`, `XLogFileCopy`, `CleanupAfterArchiveRecovery`, `RemoveNonParentXlogFiles` of xlog.c.

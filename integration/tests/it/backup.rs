@@ -186,6 +186,15 @@ fn without_an_archive_and_without_wal() {
 
 const ABANDONED: &str = "aborting backup due to backend exiting before pg_backup_stop was called";
 
+/// Is the first change of a page after a checkpoint logged with the whole page? `whole` is a page with little room left.
+#[track_caller]
+fn logs_images(session: &mut Wire) -> bool {
+    run(session, "CHECKPOINT");
+    let before = run(session, "SELECT pg_current_wal_insert_lsn()").swap_remove(0);
+    run(session, "UPDATE whole SET id = id WHERE id = 1");
+    run(session, &format!("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '{before}') > 4000"))[0] == "t"
+}
+
 /// A session that ends in the middle of its backup, in each way, ends its backup with it.
 #[test]
 fn sessions_that_end_in_a_backup() {
@@ -193,7 +202,10 @@ fn sessions_that_end_in_a_backup() {
         let cluster = archive::archiving(server, &["full_page_writes = off"]);
         cluster.start();
         let mut session = Wire::connect(&cluster);
+        run(&mut session, "CREATE TABLE whole AS SELECT generate_series(1, 200) AS id");
+        assert!(!logs_images(&mut session));
         run(&mut session, "SELECT pg_backup_start('x', true)");
+        assert!(logs_images(&mut session));
         cluster.mark_log();
         session.quit();
         cluster.wait_for_new_log(&format!("WARNING:  {ABANDONED}"));
@@ -203,11 +215,13 @@ fn sessions_that_end_in_a_backup() {
         let mut other = Wire::connect(&cluster);
         run(&mut other, &format!("SELECT pg_terminate_backend({})", session.pid));
         cluster.wait_for_new_log(&format!("WARNING:  {ABANDONED}"));
+        assert!(!logs_images(&mut other));
         // An error does not end it, nor does the end of a transaction.
         let mut session = Wire::connect(&cluster);
         run(&mut session, "BEGIN; SELECT pg_backup_start('x', true); ROLLBACK");
         session.query("SELECT 1 / 0");
         run(&mut session, "SELECT pg_backup_stop(false)");
+        assert!(!logs_images(&mut session));
         // And after a crash everybody may begin anew.
         run(&mut session, "SELECT pg_backup_start('x', true)");
         cluster.mark_log();

@@ -33,7 +33,7 @@ fn run(session: &mut Wire, sql: &str) -> Vec<String> {
 }
 
 /// One of everything that is written to WAL.
-fn everything(cluster: &Cluster) {
+pub(crate) fn everything(cluster: &Cluster) {
     let (mut one, mut two) = (Wire::connect(cluster), Wire::connect(cluster));
     for sql in [
         "CREATE TABLE t (id int NOT NULL, value text DEFAULT 'd', amount numeric CHECK (amount >= 0))",

@@ -4,6 +4,8 @@
 use integration::archive::{self, BaseCopy};
 use integration::{Cluster, Server, Stop, Wire, on_each_server, pause, wait_until};
 
+use crate::redo::copy_of;
+
 /// A primary that archives, a session on it, and a standby that replays its archive.
 struct Pair {
     primary: Cluster,
@@ -447,5 +449,57 @@ fn prepared_transactions_outlive_the_primary() {
         assert_eq!(reader.query("COMMIT PREPARED 'late'"), ["COMMIT PREPARED"]);
         assert_eq!(one(&mut reader, COUNT), "103");
         assert_eq!(one(&mut reader, held), "0");
+    });
+}
+
+/// A prepared transaction may have more subtransactions than a standby has room for in its list of what runs.
+#[test]
+fn a_standby_of_a_stopped_primary_knows_prepared_subtransactions() {
+    on_each_server("a_standby_of_a_stopped_primary_knows_prepared_subtransactions", |server| {
+        let config = ["max_prepared_transactions = 2", "max_connections = 10"];
+        let primary = archive::archiving(server, &config);
+        primary.start();
+        let mut writer = Wire::connect(&primary);
+        let savepoints = "SAVEPOINT s; INSERT INTO t VALUES (1); RELEASE s;".repeat(3000);
+        succeeds(&mut writer, "CREATE TABLE t (a int)");
+        succeeds(&mut writer, &format!("BEGIN; {savepoints} PREPARE TRANSACTION 'many'"));
+        writer.quit();
+        assert!(primary.stop(Stop::Fast).success());
+        let standby = archive::on_copy(server, &copy_of(&primary, "cold"), &config);
+        standby.append_config("restore_command = 'false'");
+        standby.write_file("standby.signal", "");
+        standby.start();
+        let mut reader = Wire::connect(&standby);
+        assert_eq!(one(&mut reader, COUNT), "0");
+        assert_eq!(one(&mut reader, "SELECT pg_promote()"), "t");
+        assert_eq!(one(&mut reader, COUNT), "0");
+        assert_eq!(reader.query("COMMIT PREPARED 'many'"), ["COMMIT PREPARED"]);
+        assert_eq!(one(&mut reader, COUNT), "3000");
+    });
+}
+
+#[test]
+fn who_was_in_the_way_is_counted() {
+    on_each_server("who_was_in_the_way_is_counted", |server| {
+        let mut pair = Pair::new(server, &["max_standby_archive_delay = 100ms"]);
+        let (mut busy, mut idle) = readers(&pair.standby);
+        // Who has a savepoint is sent away at once, and not told to try again.
+        let mut deep = Wire::connect(&pair.standby);
+        succeeds(&mut deep, "BEGIN ISOLATION LEVEL REPEATABLE READ; SAVEPOINT s");
+        assert_eq!(one(&mut deep, COUNT), "100");
+        pair.remove_rows();
+        pair.ship();
+        let detail = "DETAIL:  User query might have needed to see row versions that must be removed.";
+        assert_eq!(busy.answer(), cancelled(detail));
+        assert_eq!(idle.answer(), terminated(detail));
+        let [fatal, detail, _, end] = &terminated(detail)[..] else { unreachable!() };
+        assert_eq!(&deep.answer(), &[fatal.clone(), detail.clone(), end.clone()]);
+        succeeds(&mut busy, "ROLLBACK");
+        let counts = "SELECT confl_tablespace, confl_lock, confl_snapshot, confl_bufferpin, confl_deadlock \
+                      FROM pg_stat_database_conflicts WHERE datname = 'postgres'";
+        wait_until("they are counted", || busy.query(counts)[0] == "0|0|3|0|0");
+        assert_eq!(one(&mut busy, "SELECT conflicts FROM pg_stat_database WHERE datname = 'postgres'"), "3");
+        assert_eq!(one(&mut busy, "SELECT pg_stat_get_db_conflict_snapshot(5)"), "3");
+        assert_eq!(one(&mut busy, "SELECT pg_stat_get_db_conflict_all(5)"), "3");
     });
 }

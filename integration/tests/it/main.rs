@@ -27,6 +27,7 @@ mod support; // words that several of them use
 
 mod auth; // who gets in
 mod backup; // copies made while clients write
+mod descriptions; // what each WAL record says
 mod drivers; // client libraries and programs
 mod pgbackrest; // a backup tool that knows nothing of this server
 mod pitr; // recovery to a point in time
@@ -39,6 +40,7 @@ mod recovery_functions; // what a standby answers when asked about recovery
 mod sql; // answers are PostgreSQL's
 mod sql_log; // what the log says about statements
 mod sql_sessions; // sessions that see and stop each other
+mod tablespaces; // tables outside of the data directory
 mod torture; // nothing acknowledged is lost
 mod transcript; // conversations in text form, recorded from the real server
 mod twophase; // transactions that outlive their session

@@ -41,6 +41,21 @@ const NO_PID_FILE: &str = "pg_ctl: PID file \"DATA/postmaster.pid\" does not exi
 const STARTED: &str = "waiting for server to start... done\nserver started\n";
 const STOPPED: &str = "waiting for server to shut down... done\nserver stopped\n";
 
+/// How many descriptors for signals a process has that the programs it runs would inherit.
+fn inheritable_signal_descriptors(pid: i32) -> usize {
+    const CLOEXEC: u32 = 0o2_000_000;
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process of our own").flatten();
+    let is_inheritable = |descriptor: &fs::DirEntry| {
+        let target = fs::read_link(descriptor.path()).unwrap_or_default();
+        let number = descriptor.file_name().to_string_lossy().into_owned();
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+        target.to_string_lossy() == "anon_inode:[signalfd]" && flags.is_some_and(|flags| flags & CLOEXEC == 0)
+    };
+    descriptors.filter(is_inheritable).count()
+}
+
 #[test]
 fn a_life() {
     on_each_server("pg_ctl, a life", |server| {
@@ -48,6 +63,7 @@ fn a_life() {
         check(&cluster, "status", 3, "pg_ctl: no server running\n", "");
         check(&cluster, "-l log start", 0, STARTED, "");
         let pid = cluster.postmaster_pid();
+        assert_eq!(inheritable_signal_descriptors(pid), 0, "whatever pg_ctl listened with is its own");
         let opts = fs::read_to_string(cluster.data_dir().join("postmaster.opts")).expect("postmaster.opts");
         let running = format!("pg_ctl: server is running (PID: N)\n{}", cluster.normalised(&opts));
         check(&cluster, "status", 0, &running, "");

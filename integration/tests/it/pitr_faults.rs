@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use integration::archive::{self, control};
 use integration::{Cluster, Server, Stop, Wire, on_each_server, procfs, real_postgres, skip, wait_until};
+use nix::sys::signal::Signal;
 
 use crate::pitr_past::{BEFORE, Past, restorers, rows_of, run, stopped_with_rows, wait_until_promoted};
 
@@ -412,6 +413,66 @@ fn interrupted_and_started_again() {
             }
         }
     });
+}
+
+/// The checkpoint at the end may take long. A crash before it is complete must not make recovery forget its target: PostgreSQL
+/// has no signal file by then, and goes on to the end of the old timeline.
+#[test]
+fn a_crash_before_the_last_checkpoint() {
+    if real_postgres().is_none() {
+        skip!("PostgreSQL 15 is not installed");
+    }
+    let past = Past::quiet(Server::Ours);
+    let gate = Gate::at(&past.cluster, &past.archive(), &first_segment(&past), "first");
+    let target = ["recovery_target_name = 'here'", "recovery_target_action = promote", &gate.command];
+    let cluster = past.restored(Server::Ours, &target);
+    cluster.spawn_postmaster(&[]);
+    gate.wait();
+    // The postmaster kills it in the end.
+    cluster.signal(cluster.wait_for_process("postgres: checkpointer"), Signal::SIGSTOP);
+    gate.open();
+    cluster.wait_for_log("archive recovery complete");
+    cluster.kill(cluster.wait_for_process("postgres: startup"));
+    assert_eq!(cluster.wait_for_end().code(), Some(1), "{}", cluster.log());
+    assert!(cluster.data_dir().join("recovery.signal").exists());
+    cluster.mark_log();
+    cluster.start();
+    cluster.wait_for_new_log("selected new timeline ID: 3");
+    cluster.wait_for_new_log("ready to accept connections");
+    wait_until_promoted(&cluster);
+    assert!(!cluster.data_dir().join("recovery.signal").exists());
+    let (_cluster, rows) = stopped_with_rows(cluster, Server::Ours);
+    assert_eq!(rows, past.numbers(past.rows_here));
+}
+
+/// A crash behind that checkpoint, before the signal file is gone: the target, which lies behind, is not looked for again.
+#[test]
+fn a_crash_behind_the_last_checkpoint() {
+    if real_postgres().is_none() {
+        skip!("PostgreSQL 15 is not installed");
+    }
+    let past = Past::quiet(Server::Ours);
+    let target = [
+        "recovery_target_name = 'here'",
+        "recovery_target_action = promote",
+        "recovery_end_command = 'touch ended; exec sleep 1000'",
+    ];
+    let cluster = past.restored(Server::Ours, &target);
+    cluster.spawn_postmaster(&[]);
+    wait_until("the command runs", || cluster.data_dir().join("ended").exists());
+    assert_eq!(cluster.stop(Stop::Immediate).code(), Some(0), "{}", cluster.log());
+    assert_eq!(control(&cluster, "Database cluster state"), "shut down");
+    // As if it had been a moment earlier.
+    cluster.write_file("recovery.signal", "");
+    cluster.append_config("recovery_end_command = ''");
+    cluster.mark_log();
+    cluster.start();
+    cluster.wait_for_new_log("its recovery has been completed");
+    wait_until_promoted(&cluster);
+    assert!(!cluster.data_dir().join("recovery.signal").exists());
+    assert!(!cluster.data_dir().join("pg_wal/00000003.history").exists());
+    let (_cluster, rows) = stopped_with_rows(cluster, Server::Ours);
+    assert_eq!(rows, past.numbers(past.rows_here));
 }
 
 /// A command that hangs keeps nobody from stopping the server.

@@ -43,11 +43,13 @@ fn masked(page: &[u8]) -> Vec<u8> {
     page
 }
 
-/// Main forks of user tables: file name to pages.
+/// Main forks of user tables, those in tablespaces too: file name to pages.
 fn tables(data_dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let folder = data_dir.join("base/5");
+    let mut folders = vec![data_dir.join("base/5")];
+    let elsewhere = fs::read_dir(data_dir.join("pg_tblspc")).expect("links").flatten();
+    folders.extend(elsewhere.map(|entry| entry.path().join("PG_15_202209061/5")));
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder).expect("a database").flatten() {
+    for entry in folders.iter().flat_map(fs::read_dir).flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let number = name.split('.').next().and_then(|number| number.parse::<u32>().ok());
         if number.is_some_and(|number| number >= 16384) {
@@ -90,11 +92,18 @@ pub(crate) fn workload(config: &postgres::Config, number: u32, mut rng: fastrand
     if client.batch_execute(&create).is_err() {
         return;
     }
+    const PREPARE: u8 = 13;
+    const COMMIT_PREPARED: u8 = 100;
+    const ROLLBACK_PREPARED: u8 = 101;
+    let mut prepared = false;
     loop {
         let text = "y".repeat(rng.usize(..300));
         let (low, count) = (rng.u32(..2000), rng.u32(1..400));
         let high = low + count;
-        let sql = match rng.u8(..14) {
+        // With a transaction prepared, nothing that would wait for it.
+        let step =
+            if prepared { [0, COMMIT_PREPARED, ROLLBACK_PREPARED][rng.usize(..3)] } else { rng.u8(..15) };
+        let sql = match step {
             0..=3 => format!(
                 "INSERT INTO {mine} SELECT g, '{text}' || g, g * 1.5 FROM generate_series({low}, {high}) g"
             ),
@@ -109,13 +118,21 @@ pub(crate) fn workload(config: &postgres::Config, number: u32, mut rng: fastrand
             10 => format!("BEGIN; DELETE FROM {mine} WHERE id < {low}; ROLLBACK"),
             11 => format!("VACUUM {mine}"),
             12 => format!("BEGIN; SELECT 1 FROM shared WHERE id < {low} FOR SHARE; COMMIT"),
+            // What a crash finds prepared is there in both recoveries.
+            PREPARE => format!(
+                "BEGIN; INSERT INTO {mine} VALUES ({low}, '{text}'); SAVEPOINT s; DELETE FROM {mine} WHERE id = {high}; \
+                 SELECT 1 FROM shared WHERE id < 10 FOR SHARE; PREPARE TRANSACTION '{mine}'"
+            ),
+            COMMIT_PREPARED => format!("COMMIT PREPARED '{mine}'"),
+            ROLLBACK_PREPARED => format!("ROLLBACK PREPARED '{mine}'"),
             _ if rng.u8(..6) == 0 => format!("TRUNCATE {mine}"),
             _ if rng.u8(..6) == 0 => format!("DROP TABLE {mine}; {create}"),
             _ if rng.u8(..4) == 0 => "CHECKPOINT".to_owned(),
             _ => format!("VACUUM FREEZE {mine}"),
         };
         match client.batch_execute(&sql) {
-            Ok(()) => {}
+            Ok(()) if step == PREPARE => prepared = true,
+            Ok(()) => prepared &= step == 0,
             // Rows of `shared` are fought for; only a lost connection ends the work.
             Err(_) if client.is_closed() => return,
             Err(_) => {
@@ -174,6 +191,9 @@ pub(crate) fn recover(cluster: &Cluster, server: Server, data_dir: &Path) {
     assert!(output.status.success(), "{output:?}\n{}", shown());
 }
 
+/// Settings of each cluster of these tests.
+const ALWAYS: [&str; 2] = ["autovacuum = off", "max_prepared_transactions = 5"];
+
 #[track_caller]
 fn check(initdb: &[&str], config: &[&str]) {
     if real_postgres().is_none() {
@@ -191,7 +211,7 @@ fn check(initdb: &[&str], config: &[&str]) {
     let cluster = Cluster::with(ClusterOptions {
         server,
         initdb: initdb.iter().map(ToString::to_string).collect(),
-        config: config.iter().map(ToString::to_string).chain(["autovacuum = off".to_owned()]).collect(),
+        config: config.iter().copied().chain(ALWAYS).map(ToString::to_string).collect(),
     });
     cluster.start();
     cluster.connect().batch_execute("CREATE TABLE shared (id int)").expect("a table");

@@ -280,6 +280,16 @@ const ARGUMENTS: &[Case] = &[
         says: &["FATAL:  --work-mem requires a value"],
     },
     Case {
+        name: "less WAL than two segments",
+        prepare: |_| nothing(),
+        args: &["-c", "min_wal_size=31MB"],
+        code: 1,
+        says: &[
+            "FATAL:  \"min_wal_size\" must be at least twice \"wal_segment_size\"",
+            "LOG:  database system is shut down",
+        ],
+    },
+    Case {
         name: "unknown option",
         prepare: |_| nothing(),
         args: &["-Z"],

@@ -176,7 +176,9 @@ fn acknowledged_outcomes_hold() {
                     while with_checkpoints
                         && !stop.load(Relaxed)
                         && client.batch_execute("CHECKPOINT").is_ok()
-                    {}
+                    {
+                        std::hint::spin_loop();
+                    }
                 });
                 wait_until("enough is done", || answers.load(Relaxed) >= wanted);
                 kill(&cluster, &mut rng);

@@ -2,8 +2,6 @@
 //!
 //! C counterpart: utils/adt/dbsize.c, regproc.c, ruleutils.c, acl.c, and `obj_description` and its like.
 
-use std::path::Path;
-
 use catalog::{namespace, syscache};
 use common::{ForkNumber, Oid, RelFileNode, SqlState};
 use elog::{Result, error};
@@ -60,7 +58,6 @@ pub(super) static FUNCTIONS: &[Builtin] = &[
     Builtin::scalar(1993, "shobj_description", &[oid::OID, oid::NAME], oid::TEXT, nothing).stable(),
     Builtin::scalar(6121, "pg_relation_is_publishable", &[oid::REGCLASS], oid::BOOL, always).stable(),
     Builtin::scalar(2855, "pg_is_other_temp_schema", &[oid::OID], oid::BOOL, |_, _| Ok(Datum::Bool(false))).stable(),
-    Builtin::scalar(3778, "pg_tablespace_location", &[oid::OID], oid::TEXT, |_, _| Ok(Datum::text(""))).stable(),
     Builtin::scalar(3495, "to_regclass", &[oid::TEXT], oid::REGCLASS, to_regclass).stable(),
 ];
 
@@ -138,10 +135,7 @@ fn pg_database_size(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {
         },
         _ => oid_of(args),
     };
-    let folder = Path::new("base").join(database.to_string());
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Datum::Null) };
-    let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len() as i64);
-    Ok(Datum::Int8(sizes.sum()))
+    super::tablespace::database_size(database)
 }
 
 fn pg_relation_filenode(_: Cx<'_, '_>, args: &[Datum]) -> Result<Datum> {

@@ -456,7 +456,7 @@ pub(super) fn pg_tables(_: &Objects) -> Result<Rows> {
             optional(schema.map(|row| row.nspname.clone())),
             Datum::text(&class.relname),
             optional(owner.map(|row| row.rolname.clone())),
-            if class.relisshared { Datum::text("pg_global") } else { Datum::Null },
+            optional(syscache::tablespace(class.reltablespace)?.map(|row| row.spcname.clone())),
             Datum::Bool(class.relhasindex),
             Datum::Bool(class.relhasrules),
             Datum::Bool(class.relhastriggers),

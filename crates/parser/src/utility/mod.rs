@@ -78,6 +78,7 @@ impl Parser<'_> {
             Some(Kw::User) if self.kw_at(2) == Some(Kw::Mapping) => self.other(),
             Some(Kw::Role | Kw::User | Kw::Group) => self.create_role(),
             Some(Kw::Database) => self.create_database(),
+            Some(Kw::Tablespace) => self.create_tablespace(),
             Some(Kw::Schema) => self.create_schema(),
             _ if self.create_table_begins() => self.create_table(),
             _ => self.other(),
@@ -99,6 +100,7 @@ impl Parser<'_> {
             Some(Kw::User) if self.kw_at(2) == Some(Kw::Mapping) => self.other(),
             Some(Kw::Role | Kw::User | Kw::Group) => self.drop_role(),
             Some(Kw::Database) => self.drop_database(),
+            Some(Kw::Tablespace) => self.drop_tablespace(),
             _ => match self.drop_kind() {
                 Some(kind) => self.drop_objects(kind),
                 None => self.other(),

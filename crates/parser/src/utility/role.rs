@@ -1,4 +1,4 @@
-//! Roles and databases.
+//! Roles, databases, tablespaces.
 //!
 //! C counterpart: `CreateRoleStmt`, `AlterRoleStmt`, `AlterRoleSetStmt`, `DropRoleStmt`, `CreatedbStmt`,
 //! `DropdbStmt`, `AlterDatabaseSetStmt` of gram.y.
@@ -6,7 +6,7 @@
 use common::SqlState;
 use elog::{Result, error};
 
-use crate::ast::{DefElem, OptionValue, RoleKind, RoleSpec, SetStmt, Statement};
+use crate::ast::{CreateTablespaceStmt, DefElem, OptionValue, RoleKind, RoleSpec, SetStmt, Statement};
 use crate::cursor::Parser;
 use crate::keywords::Kw;
 use crate::lexer::Tok;
@@ -248,6 +248,26 @@ impl Parser<'_> {
             return Ok(Statement::AlterDatabaseSet { name, set });
         }
         self.rest_unsupported("ALTER DATABASE")
+    }
+
+    // --- tablespaces ---
+
+    /// C: `CreateTableSpaceStmt`.
+    pub(super) fn create_tablespace(&mut self) -> Result<Statement> {
+        self.at += 2;
+        let name = self.col_id()?;
+        let owner = if self.accept(Kw::Owner) { Some(self.role_spec()?) } else { None };
+        self.expect(Kw::Location)?;
+        let location = self.string()?;
+        let options = if self.accept(Kw::With) { self.storage_parameters()? } else { Vec::new() };
+        Ok(Statement::CreateTablespace(CreateTablespaceStmt { name, owner, location, options }))
+    }
+
+    /// C: `DropTableSpaceStmt`.
+    pub(super) fn drop_tablespace(&mut self) -> Result<Statement> {
+        self.at += 2;
+        let missing_ok = self.accept_all(&[Kw::If, Kw::Exists]);
+        Ok(Statement::DropTablespace { name: self.col_id()?, missing_ok })
     }
 
     pub(super) fn drop_database(&mut self) -> Result<Statement> {

@@ -79,9 +79,7 @@ pub fn create(node: RelFileNode, fork: ForkNumber, is_redo: bool) -> Result<()> 
         return Ok(());
     }
     let path = segment_path(node, fork, 0);
-    if is_redo {
-        create_directory(&path)?;
-    }
+    crate::tablespace::create_database_directory(node, is_redo)?;
     let made = match file::open(&path, READ_WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
         Err(e) if is_redo => file::open(&path, READ_WRITE).map_err(|_| e),
         other => other,
@@ -97,14 +95,6 @@ pub fn create(node: RelFileNode, fork: ForkNumber, is_redo: bool) -> Result<()> 
     segments::close_from(node, fork, 0);
     segments::push(node, fork, file);
     Ok(())
-}
-
-/// During replay the database's directory may not be there yet, or not any more. C: `TablespaceCreateDbspace`.
-fn create_directory(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() && !file::exists(dir) => file::create_dir(dir),
-        _ => Ok(()),
-    }
 }
 
 /// C: `mdopenfork`.

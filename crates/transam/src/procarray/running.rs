@@ -21,6 +21,8 @@ pub(crate) struct RunningXacts {
     pub(crate) tops: Vec<Xid>,
     pub(crate) subs: Vec<Xid>,
     pub(crate) overflowed: bool,
+    /// `subs` is not complete, but pg_subtrans is; never in WAL. C: `SUBXIDS_IN_SUBTRANS`.
+    pub(crate) subs_in_subtrans: bool,
     pub(crate) next: Xid,
     pub(crate) oldest_running: Xid,
     pub(crate) latest_completed: Xid,
@@ -54,6 +56,7 @@ impl RunningXacts {
             subs,
             // A bool of C and three bytes of padding.
             overflowed: header[2] & 0xFF != 0,
+            subs_in_subtrans: false,
             next: Xid(header[3]),
             oldest_running: Xid(header[4]),
             latest_completed: Xid(header[5]),

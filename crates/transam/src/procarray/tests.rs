@@ -281,6 +281,7 @@ fn running_transactions_are_recorded() {
         tops: vec![Xid(700)],
         subs: vec![Xid(701), Xid(702)],
         overflowed: false,
+        subs_in_subtrans: false,
         next: Xid(703),
         oldest_running: Xid(700),
         latest_completed: Xid(699),

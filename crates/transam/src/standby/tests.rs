@@ -13,6 +13,7 @@ fn running(tops: &[u32], subs: &[u32], overflowed: bool, next: u32) -> RunningXa
         tops: ids(tops),
         subs: ids(subs),
         overflowed,
+        subs_in_subtrans: false,
         next: Xid(next),
         oldest_running: Xid(oldest),
         latest_completed: Xid(oldest).previous(),

@@ -6,7 +6,7 @@
 //!   restore_from_disk    before redo: entries of the files
 //!   (redo)               PREPARE adds an entry, COMMIT PREPARED and ROLLBACK PREPARED remove one
 //!   prescan              ids that are in use, for the counters and pg_subtrans; also for a standby that begins
-//!   standby_recover      a standby that begins at a shutdown checkpoint: parents, and locks
+//!   standby_recover      a standby at a shutdown checkpoint: parents of subtransactions
 //!   recover_all          at the end: PGPROCs, process array, locks
 //! ```
 //!
@@ -143,8 +143,8 @@ fn entries() -> Vec<u32> {
     if table::capacity() == 0 { Vec::new() } else { table::lock().list() }
 }
 
-/// The oldest id of a prepared transaction, or the next one if there are none; and the ids of all with their
-/// subtransactions. The next id moves past them. C: `PrescanPreparedTransactions`.
+/// The oldest id of a prepared transaction, or the next one if there are none; and the ids of all. The next id moves
+/// past their subtransactions. C: `PrescanPreparedTransactions`.
 ///
 /// # Errors
 /// Of reading the states.
@@ -158,16 +158,16 @@ pub fn prescan() -> Result<(Xid, Vec<Xid>)> {
         }
         state.children.iter().for_each(|xid| varsup::advance_past(*xid));
         all.push(state.xid);
-        all.extend(state.children);
     }
     Ok((oldest, all))
 }
 
-/// A standby begins with these: who asks for a subtransaction finds its parent. C: `StandbyRecoverPreparedTransactions`.
+/// A standby learns that only these run: who asks for a subtransaction finds its parent. With pg_subtrans ready.
+/// C: `StandbyRecoverPreparedTransactions`.
 ///
 /// # Errors
 /// Of reading the states; of pg_subtrans.
-pub fn standby_recover() -> Result<()> {
+pub(crate) fn standby_recover() -> Result<()> {
     for at in entries() {
         if let Some(state) = load(at)? {
             set_parents(&state)?;
