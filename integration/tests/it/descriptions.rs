@@ -167,7 +167,7 @@ fn theirs(cluster: &Cluster, wal_dir: &Path, first: &str) -> Vec<(String, Lsn, S
 fn ours(wal_dir: &Path, first: &str) -> Vec<(String, Lsn, String)> {
     let part =
         |range: std::ops::Range<usize>| u32::from_str_radix(&first[range], 16).expect("a segment's name");
-    let start = Lsn(u64::from(part(8..16)) << 32 | u64::from(part(16..24)) * u64::from(SEGMENT));
+    let start = Lsn((u64::from(part(8..16)) << 32) + u64::from(part(16..24)) * u64::from(SEGMENT));
     let mut reader = wal::Reader::new(wal_dir, SEGMENT, TimeLineId(part(0..8)));
     reader.find_next_record(start).expect("WAL").expect("a record");
     let mut lines = Vec::new();

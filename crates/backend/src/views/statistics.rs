@@ -1,5 +1,5 @@
-//! `pg_stat_all_tables` and its like, `pg_stat_database`, `pg_stat_database_conflicts`, `pg_stat_bgwriter`, `pg_stat_wal`, `pg_stat_archiver`, `pg_locks`:
-//! what the collector and the lock manager know.
+//! `pg_stat_all_tables` and its like, `pg_stat_database`, `pg_stat_database_conflicts`, `pg_stat_bgwriter`,
+//! `pg_stat_wal`, `pg_stat_archiver`, `pg_locks`: what the collector and the lock manager know.
 //!
 //! C counterpart: the views of catalog/system_views.sql over utils/adt/pgstatfuncs.c and lockfuncs.c.
 
