@@ -105,9 +105,13 @@ pub fn log_timezone() -> TimeZone {
 /// A moment of WAL (microseconds since 2000-01-01) as messages show it: in the zone of `TimeZone` and in ISO style,
 /// whatever `DateStyle` says. C: `timestamptz_to_str`.
 pub fn timestamptz_text(pg_micros: i64) -> String {
+    text_in(session_timezone(), pg_micros)
+}
+
+fn text_in(zone: TimeZone, pg_micros: i64) -> String {
     const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
     let unix = pg_micros.saturating_add(PG_EPOCH_MICROS);
-    let moment = jiff::Timestamp::from_microsecond(unix).unwrap_or_default().to_zoned(session_timezone());
+    let moment = jiff::Timestamp::from_microsecond(unix).unwrap_or_default().to_zoned(zone);
     let text = moment.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
     let text = text.trim_end_matches('0').trim_end_matches('.');
     let offset = moment.offset().seconds();
@@ -141,10 +145,15 @@ mod tests {
 
     #[test]
     fn moments_of_wal() {
-        // The setting's default is GMT.
-        assert_eq!(timestamptz_text(0), "2000-01-01 00:00:00+00");
-        assert_eq!(timestamptz_text(492_286_825_824_000), "2015-08-07 18:20:25.824+00");
-        assert_eq!(timestamptz_text(-1), "1999-12-31 23:59:59.999999+00");
+        for (micros, text) in [
+            (0, "2000-01-01 00:00:00+00"),
+            (492_286_825_824_000, "2015-08-07 18:20:25.824+00"),
+            (-1, "1999-12-31 23:59:59.999999+00"),
+        ] {
+            assert_eq!(text_in(TimeZone::UTC, micros), text);
+        }
+        let kolkata = lookup_timezone("Asia/Kolkata").unwrap();
+        assert_eq!(text_in(kolkata, 0), "2000-01-01 05:30:00+05:30");
     }
 
     /// Recorded from PostgreSQL 15.20.
