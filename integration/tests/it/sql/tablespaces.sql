@@ -135,5 +135,15 @@ drop tablespace ts_in;
 drop table ts_t1;
 drop tablespace ts_in;
 \db
+\db+
+-- inside the data directory
+select current_setting('data_directory') || '/ts_inside' as inside \gset
+\setenv INSIDE :inside
+\! mkdir -m 700 "$INSIDE"
+create tablespace ts_inside location :'inside';
+create table ts_t1 tablespace ts_inside as select 1 as one;
+drop table ts_t1;
+drop tablespace ts_inside;
+\! rmdir "$INSIDE"
 select spcname from pg_tablespace order by 1;
 \! rmdir ts_a ts_b
