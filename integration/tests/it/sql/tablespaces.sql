@@ -135,7 +135,6 @@ drop tablespace ts_in;
 drop table ts_t1;
 drop tablespace ts_in;
 \db
-\db+
 -- inside the data directory
 select current_setting('data_directory') || '/ts_inside' as inside \gset
 \setenv INSIDE :inside
