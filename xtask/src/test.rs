@@ -42,7 +42,11 @@ impl Counts {
 /// Runs setup, then `cargo test` on the workspace or as `args` say.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     setup::run()?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What a shell without job control starts in the background ignores SIGINT and SIGQUIT for good: servers and commands
+    // that are tested would inherit it.
+    let mut cargo = Command::new("env");
+    cargo.arg("--default-signal=HUP,INT,QUIT,TERM,PIPE");
+    cargo.arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(cluster_dir::workspace()).args(["test", "--no-fail-fast"]);
     if args.is_empty() {
         cargo.arg("--workspace");
