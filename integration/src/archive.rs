@@ -29,9 +29,11 @@ const QUIET: [&str; 6] = [
 
 /// Where the clusters are: in memory where there is room, since a copy has a thousand files.
 fn folders() -> &'static Path {
+    const ENOUGH: u64 = 2 << 30;
     let memory = Path::new("/dev/shm");
-    let is_ours = fs::metadata(memory).is_ok_and(|data| data.is_dir() && !data.permissions().readonly());
-    if is_ours { memory } else { Path::new("/tmp") }
+    let room = nix::sys::statvfs::statvfs(memory)
+        .map_or(0, |found| found.blocks_available().saturating_mul(found.fragment_size()));
+    if room >= ENOUGH { memory } else { Path::new("/tmp") }
 }
 
 /// A cluster with segments of 1 MB that archives to its [`Cluster::archive_dir`], not started.
