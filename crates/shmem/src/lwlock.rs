@@ -1,6 +1,7 @@
 //! `LwLock<T>`: shared or exclusive access to data in the segment, for as long as a piece of work takes.
 //!
-//! Waiters queue in order of arrival through their PGPROCs and sleep on a futex there; the wait shows in
+//! Waiters queue in order of arrival through their PGPROCs and sleep on a futex there; others may walk past them, but not for
+//! long. The wait shows in
 //! `pg_stat_activity` as `LWLock` / the tranche's name. There is no deadlock detection and no way to interrupt
 //! a waiter: take locks in a fixed order and hold them briefly.
 //!
@@ -26,6 +27,7 @@ mod sync {
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 pub use self::core::LwMode;
 pub(crate) use self::core::WaitNode;
@@ -39,6 +41,9 @@ use crate::{ShmSafe, futex, proc, wait_event};
 // SAFETY: three atomics.
 unsafe impl ShmSafe for WaitNode {}
 
+/// So long a waiter sleeps while others walk past: many turns of the scheduler, and still not felt by a person.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// Queue entries are in the PGPROCs, sleeping is on their futex words.
 struct Pgprocs;
 
@@ -47,8 +52,8 @@ impl Parking for Pgprocs {
         &proc::all_procs()[process as usize].lw_wait
     }
 
-    fn park(&self, process: u32) {
-        futex::wait(&self.node(process).wake, self::core::wake::WAITING);
+    fn park(&self, process: u32) -> bool {
+        futex::wait(&self.node(process).wake, self::core::wake::WAITING, PATIENCE)
     }
 
     fn unpark(&self, process: u32) {

@@ -13,26 +13,32 @@
 //! | 28 | `LIST_LOCKED` | somebody edits the queue (a spinlock) |
 //! | 29 | `HAS_WAITERS` | the queue is not empty, or is about to be so |
 //! | 30 | `WAKING` | a writer has been woken to try again and has not tried yet |
-//! | 31 | `FAIR` | that writer lost the race: the next release hands the lock over |
+//! | 31 | `FAIR` | the door is closed: who is not woken queues, and the next release hands the lock over |
 //!
-//! Who comes while others wait: a reader queues behind them (a stream of readers must not starve a writer); a
-//! writer takes a free lock. That race keeps the lock busy while the woken writer is on its way to a CPU, which
-//! is worth much on a hot lock. But a writer that loses it once goes back to the head of the queue and sets
-//! `FAIR`: then nobody enters but by being handed the lock. Readers at the head are always handed it, all that
-//! stand side by side at once.
+//! Who comes while others wait walks past them if the holders allow it: a reader joins readers, a writer takes a free
+//! lock. That keeps a hot lock busy while those who were woken are on their way to a CPU. If everybody had to queue,
+//! each wake-up would cost a turn of the scheduler, and once as many processes as there are CPUs sleep in the queue
+//! the lock would never get out of that again.
+//!
+//! It would let a waiter starve, so patience has an end: who has slept for a while without being woken
+//! ([`Parking::park`] says so), or was woken [`LOST_ROUNDS`] times and overtaken each time, closes the door. The head of
+//! the queue then is handed the lock as soon as those inside have left, and that opens the door again. Readers at the head
+//! are always handed it, all that stand side by side at once.
 //!
 //! The invariants (cited in the code):
 //!
 //! - **L1** Holders are added only by a compare-and-swap that sees no conflicting holder.
-//! - **L2** Head, tail and links change only under `LIST_LOCKED`; so do `HAS_WAITERS` and `FAIR`.
+//! - **L2** Head, tail and links change only under `LIST_LOCKED`; so do `HAS_WAITERS` and `FAIR`, and `FAIR` is set only
+//!   while there are waiters.
 //! - **L3** Whoever leaves the lock empty, finds `HAS_WAITERS` and not `WAKING`, wakes somebody.
-//! - **L4** While `WAKING` is set, exactly one writer is on its way; its attempt clears the flag.
+//! - **L4** While `WAKING` is set, exactly one writer is on its way; its attempt clears the flag, and no closed door stops it.
 //!
 //! Why no wake-up is lost: a waiter sets `HAS_WAITERS` by the very compare-and-swap that finds the lock taken,
 //! so each holder it lost to sees the flag when it leaves (L3), or finds another writer on its way (L4), which
-//! either gets the lock and then is a holder itself, or sets `FAIR` on finding a holder.
+//! either gets the lock and then is a holder itself, or queues again on finding a holder. A closed door keeps newcomers
+//! out of an empty lock only while somebody is between leaving and waking, or on its way.
 //!
-//! C counterpart: lwlock.c. There a woken waiter always races and goes to the tail when it loses.
+//! C counterpart: lwlock.c. There a woken waiter always races, goes to the tail when it loses, and may starve.
 
 use super::sync::{AtomicU32, Ordering, Pause};
 
@@ -45,8 +51,23 @@ const HAS_WAITERS: u32 = 1 << 29;
 const WAKING: u32 = 1 << 30;
 const FAIR: u32 = 1 << 31;
 
+/// So often a woken writer is overtaken before it closes the door.
+pub(crate) const LOST_ROUNDS: u32 = 16;
+
 /// No process: the end of the queue.
 pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// Which attempt of a process it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// It comes from outside.
+    First,
+    /// A writer from the queue, overtaken so often already.
+    Woken {
+        /// Up to [`LOST_ROUNDS`].
+        lost: u32,
+    },
+}
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +120,9 @@ impl WaitNode {
 pub(crate) trait Parking {
     /// The queue entry of a process.
     fn node(&self, process: u32) -> &WaitNode;
-    /// Sleeps while the node's `wake` is `WAITING`; may return early.
-    fn park(&self, process: u32);
+    /// Sleeps while the node's `wake` is `WAITING`; may return early. False: it has slept for as long as a waiter's patience
+    /// lasts.
+    fn park(&self, process: u32) -> bool;
     /// Wakes the process after its `wake` has changed.
     fn unpark(&self, process: u32);
 }
@@ -122,7 +144,7 @@ impl Core {
     fn admits(state: u32, mode: LwMode) -> bool {
         match mode {
             LwMode::Exclusive => state & (HOLDERS | FAIR) == 0,
-            LwMode::Shared => state & (EXCLUSIVE | FAIR | HAS_WAITERS) == 0,
+            LwMode::Shared => state & (EXCLUSIVE | FAIR) == 0,
         }
     }
 
@@ -143,33 +165,59 @@ impl Core {
 
     /// Enters, after sleeping as often as it takes. C: `LWLockAcquire`, its slow path.
     pub(crate) fn acquire_waiting(&self, mode: LwMode, me: u32, parking: &impl Parking) {
-        if !self.enter_or_queue(mode, me, false, parking) {
+        if !self.enter_or_queue(mode, me, Attempt::First, parking) {
             self.wait_in_queue(mode, me, parking);
         }
     }
 
     /// Sleeps until the lock is handed over, or tries again when told so.
     pub(super) fn wait_in_queue(&self, mode: LwMode, me: u32, parking: &impl Parking) {
+        let mut lost = 0;
         loop {
             while parking.node(me).wake.load(Ordering::Acquire) == wake::WAITING {
-                parking.park(me);
+                if !parking.park(me) {
+                    lost = LOST_ROUNDS;
+                    self.close_door();
+                }
             }
             let granted = parking.node(me).wake.load(Ordering::Relaxed) == wake::GRANTED;
-            if granted || self.enter_or_queue(mode, me, true, parking) {
+            if granted || self.enter_or_queue(mode, me, Attempt::Woken { lost }, parking) {
                 return;
             }
+            lost = (lost + 1).min(LOST_ROUNDS);
         }
     }
 
-    /// One attempt under the queue's lock: true if it entered, false if it is queued now.
-    pub(super) fn enter_or_queue(&self, mode: LwMode, me: u32, woken: bool, parking: &impl Parking) -> bool {
+    /// From now on the lock is handed over, until it was once. If the caller was popped meanwhile, this serves those who
+    /// still wait; if nobody does, the door stays open (L2).
+    #[cold]
+    pub(super) fn close_door(&self) {
         self.lock_list();
-        // Only a writer is ever told to try again, and nobody but it may clear WAKING (L4). If it cannot enter
-        // now it was overtaken: FAIR.
-        let (cleared, marks) = if woken { (WAKING, HAS_WAITERS | FAIR) } else { (0, HAS_WAITERS) };
+        if self.head.load(Ordering::Relaxed) != NOBODY {
+            self.state.fetch_or(FAIR, Ordering::Relaxed);
+        }
+        self.unlock_list(0);
+    }
+
+    /// One attempt under the queue's lock: true if it entered, false if it is queued now.
+    pub(super) fn enter_or_queue(
+        &self,
+        mode: LwMode,
+        me: u32,
+        attempt: Attempt,
+        parking: &impl Parking,
+    ) -> bool {
+        self.lock_list();
+        // Only a writer is ever told to try again, and nobody but it may clear WAKING (L4).
+        let (cleared, marks) = match attempt {
+            Attempt::First => (0, HAS_WAITERS),
+            Attempt::Woken { lost } if lost < LOST_ROUNDS => (WAKING, HAS_WAITERS),
+            Attempt::Woken { .. } => (WAKING, HAS_WAITERS | FAIR),
+        };
+        let woken = attempt != Attempt::First;
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
-            let enters = Core::admits(state, mode);
+            let enters = if woken { state & HOLDERS == 0 } else { Core::admits(state, mode) };
             let next = if enters {
                 (state & !cleared & !LIST_LOCKED) + mode.holder()
             } else {
@@ -253,11 +301,10 @@ impl Core {
             }
             (last, count) = (next, count + 1);
         }
-        // Readers cannot have entered by themselves while somebody queues, so it is all or nothing.
         (last, self.enter_for(EXCLUSIVE, count * SHARED_ONE).then_some(wake::GRANTED))
     }
 
-    /// Enters on behalf of the writer at the head if it lost a race before, else tells it to race.
+    /// Enters on behalf of the writer at the head if the door is closed, else tells it to race.
     fn grant_to_writer(&self) -> Option<u32> {
         if self.state.load(Ordering::Relaxed) & FAIR != 0 {
             return self.enter_for(HOLDERS, EXCLUSIVE).then_some(wake::GRANTED);

@@ -25,15 +25,19 @@ mod sync {
     }
 }
 
+use std::sync::atomic::AtomicBool;
+
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use self::core::{Core, LwMode, Parking, WaitNode, wake};
+use self::core::{Attempt, Core, LOST_ROUNDS, LwMode, Parking, WaitNode, wake};
 use self::sync::Ordering;
 
-/// A futex per process: comparing and going to sleep is one step, as in the kernel.
+/// A futex per process: comparing and going to sleep is one step, as in the kernel. Loom has no time: an impatient process
+/// finds its patience at an end when it first goes to sleep, and never again.
 struct Futexes {
+    impatient: Vec<AtomicBool>,
     nodes: Vec<WaitNode>,
     queues: Vec<(Mutex<()>, Condvar)>,
 }
@@ -43,12 +47,16 @@ impl Parking for Futexes {
         &self.nodes[process as usize]
     }
 
-    fn park(&self, process: u32) {
+    fn park(&self, process: u32) -> bool {
+        if self.impatient[process as usize].swap(false, Ordering::Relaxed) {
+            return false;
+        }
         let (mutex, sleepers) = &self.queues[process as usize];
         let bucket = mutex.lock().unwrap();
         if self.node(process).wake.load(Ordering::Relaxed) == wake::WAITING {
             drop(sleepers.wait(bucket).unwrap());
         }
+        true
     }
 
     fn unpark(&self, process: u32) {
@@ -72,9 +80,16 @@ unsafe impl Send for World {}
 
 impl World {
     fn new(processes: usize) -> Arc<World> {
+        World::with_impatient(processes, &[])
+    }
+
+    /// The named ones close the door when they have to wait.
+    fn with_impatient(processes: usize, impatient: &[u32]) -> Arc<World> {
+        let impatient = (0..processes).map(|me| AtomicBool::new(impatient.contains(&(me as u32)))).collect();
         Arc::new(World {
             lock: Core::new(),
             futexes: Futexes {
+                impatient,
                 nodes: (0..processes).map(|_| WaitNode::new()).collect(),
                 queues: (0..processes).map(|_| (Mutex::new(()), Condvar::new())).collect(),
             },
@@ -125,10 +140,9 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-#[test]
-fn two_writers_twice() {
-    check(4, || {
-        let world = World::new(2);
+fn two_writers_twice(impatient: &'static [u32]) {
+    check(4, move || {
+        let world = World::with_impatient(2, impatient);
         let other = world.clone();
         let second = thread::spawn(move || {
             other.write(1);
@@ -142,10 +156,9 @@ fn two_writers_twice() {
     });
 }
 
-#[test]
-fn three_writers() {
-    check(2, || {
-        let world = World::new(3);
+fn three_writers(impatient: &'static [u32]) {
+    check(2, move || {
+        let world = World::with_impatient(3, impatient);
         let others: Vec<_> = [1, 2]
             .map(|me| {
                 let world = world.clone();
@@ -161,10 +174,9 @@ fn three_writers() {
     });
 }
 
-#[test]
-fn readers_and_a_writer() {
-    check(2, || {
-        let world = World::new(3);
+fn readers_and_a_writer(impatient: &'static [u32]) {
+    check(2, move || {
+        let world = World::with_impatient(3, impatient);
         let (a, b) = (world.clone(), world.clone());
         let writer = thread::spawn(move || a.write(1));
         let reader = thread::spawn(move || assert!(b.read(2) <= 1));
@@ -183,7 +195,7 @@ fn check_queue_order(modes: [LwMode; 2], overtaker: bool) {
         let world = World::new(3);
         world.acquire(LwMode::Exclusive, 0);
         for (me, mode) in [1, 2].into_iter().zip(modes) {
-            assert!(!world.lock.enter_or_queue(mode, me, false, &world.futexes));
+            assert!(!world.lock.enter_or_queue(mode, me, Attempt::First, &world.futexes));
         }
         assert_eq!(world.lock.queue(&world.futexes), [1, 2]);
         let waiters: Vec<_> = [1u32, 2]
@@ -241,19 +253,20 @@ fn readers_together() {
     check_queue_order([LwMode::Shared, LwMode::Shared], true);
 }
 
-/// A writer that has lost the race once is handed the lock: from the moment it is back in the queue nobody
+/// A writer that has lost the race too often is handed the lock: from the moment it is back in the queue nobody
 /// slips in before it, not even between the release and the hand-over.
 #[test]
-fn overtaken_once_and_never_again() {
+fn overtaken_so_often_and_never_again() {
     check(3, || {
         let world = World::new(3);
         let futexes = &world.futexes;
         world.acquire(LwMode::Exclusive, 0);
-        assert!(!world.lock.enter_or_queue(LwMode::Exclusive, 1, false, futexes));
+        assert!(!world.lock.enter_or_queue(LwMode::Exclusive, 1, Attempt::First, futexes));
         world.lock.release(LwMode::Exclusive, futexes);
         assert_eq!(futexes.node(1).wake.load(Ordering::Relaxed), wake::TRY_AGAIN);
         world.acquire(LwMode::Exclusive, 0);
-        assert!(!world.lock.enter_or_queue(LwMode::Exclusive, 1, true, futexes));
+        let lost = Attempt::Woken { lost: LOST_ROUNDS };
+        assert!(!world.lock.enter_or_queue(LwMode::Exclusive, 1, lost, futexes));
         let overtaken = world.clone();
         let overtaken = thread::spawn(move || {
             overtaken.lock.wait_in_queue(LwMode::Exclusive, 1, &overtaken.futexes);
@@ -276,6 +289,68 @@ fn overtaken_once_and_never_again() {
         overtaken.join().unwrap();
         writer.join().unwrap();
         assert_eq!(*world.order.lock().unwrap(), [1]);
+        world.assert_free();
+    });
+}
+
+#[test]
+fn two_patient_writers() {
+    two_writers_twice(&[]);
+}
+
+#[test]
+fn two_impatient_writers() {
+    two_writers_twice(&[0, 1]);
+}
+
+#[test]
+fn three_patient_writers() {
+    three_writers(&[]);
+}
+
+#[test]
+fn three_impatient_writers() {
+    three_writers(&[0, 1, 2]);
+}
+
+#[test]
+fn patient_readers_and_a_writer() {
+    readers_and_a_writer(&[]);
+}
+
+#[test]
+fn readers_and_an_impatient_writer() {
+    readers_and_a_writer(&[1]);
+}
+
+#[test]
+fn impatient_readers_and_a_writer() {
+    readers_and_a_writer(&[0, 2]);
+}
+
+/// Once the writer has closed the door nobody gets in before it, however the release and its sleep fall.
+#[test]
+fn a_closed_door_ends_a_stream_of_readers() {
+    check(3, || {
+        let world = World::new(3);
+        world.acquire(LwMode::Shared, 0);
+        assert!(!world.lock.enter_or_queue(LwMode::Exclusive, 1, Attempt::First, &world.futexes));
+        assert!(world.lock.try_acquire(LwMode::Shared), "a reader walks past a waiting writer");
+        world.lock.release(LwMode::Shared, &world.futexes);
+        world.lock.close_door();
+        let patient = world.clone();
+        let writer = thread::spawn(move || {
+            patient.lock.wait_in_queue(LwMode::Exclusive, 1, &patient.futexes);
+            patient.order.lock().unwrap().push(1);
+            patient.lock.release(LwMode::Exclusive, &patient.futexes);
+        });
+        assert!(!world.lock.try_acquire(LwMode::Shared));
+        world.lock.release(LwMode::Shared, &world.futexes);
+        if world.lock.try_acquire(LwMode::Shared) {
+            assert_eq!(*world.order.lock().unwrap(), [1]);
+            world.lock.release(LwMode::Shared, &world.futexes);
+        }
+        writer.join().unwrap();
         world.assert_free();
     });
 }

@@ -195,17 +195,23 @@ fn taking_a_lock_twice_panics() {
     segment.destroy();
 }
 
-/// A stream of readers cannot keep a writer waiting for ever: the next reader queues behind it.
+/// Readers walk past a waiting writer, but only until its patience ends: then the next one queues behind it.
 #[test]
-fn readers_do_not_overtake_a_waiting_writer() {
+fn a_stream_of_readers_does_not_starve_a_writer() {
     let _alone = alone();
     let segment = world();
     let shared = SHARED.get();
-    let held = shared.pair.shared();
-    assert!(shared.pair.try_shared().is_some());
+    let mut held = shared.pair.shared();
     let writer = Child::run_as(BackendType::Backend, || shared.pair.exclusive()[0] = 1);
     until(|| shared.pair.raw.core.queue(&Pgprocs).len() == 1);
-    assert!(shared.pair.try_shared().is_none());
+    // Always one inside: the lock is never empty.
+    until(|| match shared.pair.try_shared() {
+        Some(next) => {
+            held = next;
+            false
+        }
+        None => true,
+    });
     drop(held);
     assert_eq!(writer.wait(), End::Code(0));
     assert_eq!(shared.pair.try_shared().expect("free again")[0], 1);
