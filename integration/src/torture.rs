@@ -62,7 +62,7 @@ impl std::fmt::Display for Report {
 type Rows = BTreeMap<i64, String>;
 
 /// A client and what it remembers.
-struct Writer {
+pub(crate) struct Writer {
     number: u32,
     rng: fastrand::Rng,
     next_id: i64,
@@ -71,7 +71,7 @@ struct Writer {
 }
 
 /// The table that all clients share.
-const TABLE: &str = "CREATE TABLE torture (client int, id bigint, value text)";
+pub(crate) const TABLE: &str = "CREATE TABLE torture (client int, id bigint, value text)";
 
 /// Tortures a started cluster. Progress goes to `say`, a line a cycle.
 ///
@@ -80,15 +80,8 @@ const TABLE: &str = "CREATE TABLE torture (client int, id bigint, value text)";
 pub fn run(cluster: &Cluster, options: Options, mut say: impl FnMut(&str)) -> Report {
     let mut rng = fastrand::Rng::with_seed(options.seed);
     cluster.connect().batch_execute(TABLE).unwrap_or_else(|e| panic!("{TABLE}: {e:?}"));
-    let mut writers: Vec<Writer> = (0..options.clients)
-        .map(|number| Writer {
-            number,
-            rng: fastrand::Rng::with_seed(rng.u64(..)),
-            next_id: 0,
-            rows: Rows::new(),
-            in_doubt: None,
-        })
-        .collect();
+    let mut writers: Vec<Writer> =
+        (0..options.clients).map(|number| Writer::new(number, rng.u64(..))).collect();
     let mut report = Report::default();
     while report.cycles < options.cycles {
         report.cycles += 1;
@@ -107,7 +100,7 @@ pub fn run(cluster: &Cluster, options: Options, mut say: impl FnMut(&str)) -> Re
         });
         come_back(cluster);
         report.commits += commits.load(Relaxed);
-        report.in_doubt += writers.iter().filter(|writer| writer.in_doubt.is_some()).count() as u64;
+        report.in_doubt += writers.iter().filter(|writer| writer.is_in_doubt()).count() as u64;
         let lost: Vec<String> = writers.iter_mut().filter_map(|writer| writer.check(cluster).err()).collect();
         report.losses += lost.len() as u64;
         say(&format!("cycle {}: killed {what}, {} commits", report.cycles, commits.load(Relaxed)));
@@ -116,7 +109,14 @@ pub fn run(cluster: &Cluster, options: Options, mut say: impl FnMut(&str)) -> Re
     report
 }
 
-fn wait_for_work(commits: &AtomicU64, wanted: u64) {
+/// Whether a crash of the server, or its end, explains the error.
+fn is_of_a_restart(error: &postgres::Error) -> bool {
+    // Class 57P: operator intervention.
+    error.code().is_none_or(|code| code.code().starts_with("57P"))
+}
+
+/// Waits until so much is acknowledged; not for ever, as the server may have come to grief.
+pub(crate) fn wait_for_work(commits: &AtomicU64, wanted: u64) {
     let began = Instant::now();
     while commits.load(Relaxed) < wanted && began.elapsed() < DEADLINE {
         pause();
@@ -140,6 +140,7 @@ fn kill_something(cluster: &Cluster, rng: &mut fastrand::Rng, report: &mut Repor
     }
     let title = victim.title.clone();
     kill(victim.pid);
+    wait_until("the killed process is gone", || !procfs::is_alive(victim.pid));
     title
 }
 
@@ -202,8 +203,19 @@ pub fn end_of_wal(cluster: &Cluster) -> Option<(String, u64)> {
 }
 
 impl Writer {
+    /// A client without rows.
+    pub(crate) fn new(number: u32, seed: u64) -> Writer {
+        let rng = fastrand::Rng::with_seed(seed);
+        Writer { number, rng, next_id: 0, rows: Rows::new(), in_doubt: None }
+    }
+
+    /// Has its last commit got no answer?
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.is_some()
+    }
+
     /// Writes until told to stop or the connection breaks.
-    fn write(&mut self, config: &Config, commits: &AtomicU64, stop: &AtomicBool) {
+    pub(crate) fn write(&mut self, config: &Config, commits: &AtomicU64, stop: &AtomicBool) {
         let Ok(mut client) = config.connect(NoTls) else { return };
         while !stop.load(Relaxed) {
             match self.transaction(&mut client) {
@@ -269,11 +281,22 @@ impl Writer {
         }
     }
 
-    /// Compares the table with the memory, and settles what was in doubt.
-    fn check(&mut self, cluster: &Cluster) -> Result<(), String> {
+    /// What the table says. A process killed in the middle of a write dies when that ends, which may be after the server has
+    /// answered somebody: sessions that the restart then breaks ask again.
+    fn ask(&self, cluster: &Cluster) -> Result<Vec<SimpleQueryMessage>, postgres::Error> {
         let sql = format!("SELECT id, value FROM torture WHERE client = {}", self.number);
-        let rows =
-            cluster.connect().simple_query(&sql).map_err(|e| format!("client {}: {e:?}", self.number))?;
+        let began = Instant::now();
+        loop {
+            match cluster.try_connect().and_then(|mut client| client.simple_query(&sql)) {
+                Err(error) if is_of_a_restart(&error) && began.elapsed() < DEADLINE => come_back(cluster),
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Compares the table with the memory, and settles what was in doubt.
+    pub(crate) fn check(&mut self, cluster: &Cluster) -> Result<(), String> {
+        let rows = self.ask(cluster).map_err(|e| format!("client {}: {e:?}", self.number))?;
         let mut found = Rows::new();
         for row in rows {
             let SimpleQueryMessage::Row(row) = row else { continue };
