@@ -12,6 +12,7 @@ use std::sync::atomic::{
 use common::version::NAMEDATALEN;
 use common::{BackendType, Oid};
 
+use crate::progress::{self, Command};
 use crate::text;
 pub(crate) use text::store as store_text;
 
@@ -95,6 +96,9 @@ pub(crate) struct Entry {
     tls_bits: AtomicI32,
     tls_version: [AtomicU64; 2],
     tls_cipher: [AtomicU64; NAME_WORDS],
+    /// 0, or the command that says how far it is.
+    progress_command: AtomicU8,
+    progress_params: [AtomicI64; progress::PARAMS],
 }
 }
 
@@ -120,6 +124,8 @@ pub struct Activity {
     pub query: String,
     /// Of an encrypted connection: version, cipher, bits.
     pub tls: Option<(String, String, i32)>,
+    /// How far a long command is, if it tells.
+    pub progress: Option<(Command, [i64; progress::PARAMS])>,
 }
 
 const CLIENT_NONE: u8 = 0;
@@ -148,6 +154,8 @@ impl Entry {
             tls_bits: AtomicI32::new(0),
             tls_version: Default::default(),
             tls_cipher: Default::default(),
+            progress_command: AtomicU8::new(0),
+            progress_params: Default::default(),
         }
     }
 
@@ -170,6 +178,7 @@ impl Entry {
             e.database.store(0, Relaxed);
             e.user.store(0, Relaxed);
             e.tls_bits.store(0, Relaxed);
+            e.progress_command.store(0, Relaxed);
             e.process_start.store(started, Relaxed);
             for moment in [&e.transaction_start, &e.query_start, &e.state_change] {
                 moment.store(0, Relaxed);
@@ -256,6 +265,21 @@ impl Entry {
         self.change(|e| text::store(&e.application_name, name));
     }
 
+    /// `None` ends it; another one starts with zeros.
+    pub(crate) fn set_progress_command(&self, command: Option<Command>) {
+        self.change(|e| {
+            e.progress_command.store(command.map_or(0, |command| command as u8), Relaxed);
+            e.progress_params.iter().for_each(|param| param.store(0, Relaxed));
+        });
+    }
+
+    /// Several at once, or none of them is seen.
+    pub(crate) fn set_progress(&self, values: &[(usize, i64)]) {
+        self.change(|e| {
+            values.iter().for_each(|&(param, value)| e.progress_params[param].store(value, Relaxed))
+        });
+    }
+
     pub(crate) fn set_transaction_start(&self, at: i64) {
         self.change(|e| e.transaction_start.store(at, Relaxed));
     }
@@ -298,6 +322,7 @@ impl Entry {
             state_change: self.state_change.load(Relaxed),
             query: text::load(statement),
             tls: self.tls(),
+            progress: self.progress(),
         })
     }
 
@@ -305,6 +330,11 @@ impl Entry {
     fn tls(&self) -> Option<(String, String, i32)> {
         let bits = self.tls_bits.load(Relaxed);
         (bits != 0).then(|| (text::load(&self.tls_version), text::load(&self.tls_cipher), bits))
+    }
+
+    fn progress(&self) -> Option<(Command, [i64; progress::PARAMS])> {
+        let command = Command::from_u8(self.progress_command.load(Relaxed))?;
+        Some((command, std::array::from_fn(|param| self.progress_params[param].load(Relaxed))))
     }
 
     fn client(&self) -> ClientAddr {

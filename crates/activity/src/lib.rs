@@ -18,6 +18,8 @@
 mod entry; // 1. one process's row
 mod text; // 2. text that one process writes and others read
 
+pub mod progress; // how far a long command is
+
 pub mod counters; // 3. what it did, for the statistics collector ...
 pub mod table_stats; // ... and to which table
 

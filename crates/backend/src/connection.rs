@@ -80,10 +80,7 @@ fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
     };
     note_who_asks(&parameters, port);
     refuse_unless_admitted(start.can_accept)?;
-    if parameters.replication != Replication::No {
-        return Err(crate::utility::not_supported("replication").with_severity(elog::Severity::Fatal));
-    }
-    take_place(start)?;
+    take_place(start, kind_of(&parameters))?;
     if !port.is_encrypted() {
         signals::set_farewell_fd(port.socket().as_raw_fd());
     }
@@ -95,14 +92,31 @@ fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
     elog::set_client_auth_in_progress(false);
     log_authorized(&parameters, port);
     let role = check_role(roles.find(&parameters.user)?, &parameters.user)?;
-    check_reserved(&role)?;
-    let database = check_database(&parameters.database, &role)?;
-    become_session(&role, &database, port);
-    follow_database(&database)?;
+    match parameters.replication {
+        Replication::No => check_reserved(&role)?,
+        Replication::Physical | Replication::Logical => check_may_replicate(&role)?,
+    }
+    let database = match parameters.replication {
+        Replication::Physical => None,
+        Replication::No | Replication::Logical => Some(check_database(&parameters.database, &role)?),
+    };
+    become_session(&role, database.as_ref(), port);
+    if let Some(database) = &database {
+        follow_database(database)?;
+    }
     apply_settings(&parameters, &role)?;
-    pgstat::report_connect();
+    if parameters.replication == Replication::No {
+        pgstat::report_connect();
+    } else {
+        walsender::init(database.is_some())?;
+    }
     greet(start, port);
     Ok(true)
+}
+
+/// What the session is to the other processes.
+fn kind_of(parameters: &StartupParameters) -> BackendType {
+    if parameters.replication == Replication::No { BackendType::Backend } else { BackendType::WalSender }
 }
 
 /// Title and log know from here on whom it is about.
@@ -112,7 +126,14 @@ fn note_who_asks(parameters: &StartupParameters, port: &Port) {
         PeerAddr::Unix => "[local]".to_owned(),
         PeerAddr::Tcp(_) => format!("{}({})", port.remote_host(), port.remote_port()),
     };
-    ps_status::set_fixed(&format!("{user} {database} {address}"));
+    let kind = kind_of(parameters);
+    if kind == BackendType::WalSender {
+        // For the log, from its first line on.
+        globals::set_backend_type(kind);
+        ps_status::set_fixed(&format!("{} {user} {address}", kind.ps_title()));
+    } else {
+        ps_status::set_fixed(&format!("{user} {database} {address}"));
+    }
     ps_status::set_activity("initializing");
     elog::session::update(|session| {
         session.user = Some(user.clone());
@@ -156,13 +177,13 @@ fn too_many_clients() -> PgError {
 }
 
 /// A PGPROC and an entry in `pg_stat_activity`; from here on signals mean what they mean to a session.
-fn take_place(start: &ChildStart) -> Result<()> {
+fn take_place(start: &ChildStart, kind: BackendType) -> Result<()> {
     shmem::pmsignal::set_my_child_slot(start.slot);
-    shmem::init_process(BackendType::Backend, start.cancel_key)?;
+    shmem::init_process(kind, start.cancel_key)?;
     exit::on_shmem_exit(|_| shmem::proc::release());
-    activity::begin(BackendType::Backend);
+    activity::begin(kind);
     exit::on_shmem_exit(|_| activity::end());
-    signals::change(SignalRole::BackendStartup, SignalRole::Kind(BackendType::Backend));
+    signals::change(SignalRole::BackendStartup, SignalRole::Kind(kind));
     crate::attach::attach();
     Ok(())
 }
@@ -180,7 +201,11 @@ fn log_authorized(parameters: &StartupParameters, port: &Port) {
         format!(" SSL enabled (protocol={}, cipher={}, bits={})", tls.version, tls.cipher, tls.bits)
     });
     let StartupParameters { user, database, .. } = parameters;
-    ereport!(Log, "connection authorized: user={user} database={database}{application}{tls}");
+    if parameters.replication == Replication::No {
+        ereport!(Log, "connection authorized: user={user} database={database}{application}{tls}");
+    } else {
+        ereport!(Log, "replication connection authorized: user={user}{application}{tls}");
+    }
 }
 
 /// C: `InitializeSessionUserId`.
@@ -203,7 +228,9 @@ fn sessions_of(role: Oid) -> i32 {
 
 fn count_sessions(matches: impl Fn(&shmem::PgProc) -> bool) -> i32 {
     let procs = shmem::all_procs().iter();
-    procs.filter(|proc| proc.kind() == Some(BackendType::Backend) && matches(proc)).count() as i32
+    let is_session =
+        |proc: &shmem::PgProc| matches!(proc.kind(), Some(BackendType::Backend | BackendType::WalSender));
+    procs.filter(|proc| is_session(proc) && matches(proc)).count() as i32
 }
 
 /// C: the `HaveNFreeProcs` check of `InitPostgres`.
@@ -218,12 +245,21 @@ fn check_reserved(role: &Role) -> Result<()> {
     Ok(())
 }
 
+/// C: the check of replication permissions in `InitPostgres`.
+fn check_may_replicate(role: &Role) -> Result<()> {
+    if role.superuser || role.replication {
+        return Ok(());
+    }
+    Err(fatal!(SqlState::INSUFFICIENT_PRIVILEGE, "must be superuser or replication role to start walsender"))
+}
+
 /// C: `GetDatabaseTuple` and `CheckMyDatabase`.
-fn check_database(name: &str, role: &Role) -> Result<Database> {
+pub(crate) fn check_database(name: &str, role: &Role) -> Result<Database> {
     let found = database::load(globals::data_dir())?.find(name)?;
     let database =
         found.ok_or_else(|| fatal!(SqlState::UNDEFINED_DATABASE, "database \"{name}\" does not exist"))?;
-    if !database.allow_conn {
+    // In single-user mode it may be the way to repair it.
+    if !database.allow_conn && globals::under_postmaster() {
         return Err(fatal!(
             SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
             "database \"{name}\" is not currently accepting connections"
@@ -242,18 +278,20 @@ fn check_database(name: &str, role: &Role) -> Result<Database> {
     Ok(database)
 }
 
-/// Writes down who the session is, for itself and for the others.
-fn become_session(role: &Role, database: &Database, port: &Port) {
+/// Writes down who the session is, for itself and for the others. A walsender of physical replication has no database.
+pub(crate) fn become_session(role: &Role, database: Option<&Database>, port: &Port) {
     use std::sync::atomic::Ordering::Relaxed;
+    let (database_oid, database_name) =
+        database.map_or((Oid::INVALID, ""), |database| (database.oid, database.name.as_str()));
     let proc = shmem::my_proc();
     proc.role_id.store(role.oid.0, Relaxed);
-    proc.database_id.store(database.oid.0, Relaxed);
+    proc.database_id.store(database_oid.0, Relaxed);
     let client = match port.peer() {
         PeerAddr::Tcp(address) => Some(address),
         PeerAddr::Unix => None,
     };
     activity::report_session(
-        (database.oid, &database.name),
+        (database_oid, database_name),
         (role.oid, &role.name),
         client.map(|address| (address.ip(), address.port())),
         client.is_none(),
@@ -261,21 +299,23 @@ fn become_session(role: &Role, database: &Database, port: &Port) {
     if let Some(tls) = port.tls_info() {
         activity::report_tls(tls.version, tls.cipher, tls.bits);
     }
-    catalog::set_my_database(database.oid);
+    if let Some(database) = database {
+        catalog::set_my_database(database.oid);
+    }
     let user = RoleId { oid: role.oid, name: role.name.clone(), superuser: role.superuser };
     identity::set(Identity {
         authenticated: user.clone(),
         session_user: user.clone(),
         current_user: user,
-        database: database.oid,
-        database_name: database.name.clone(),
+        database: database_oid,
+        database_name: database_name.to_owned(),
         client,
         socket: port.socket().as_raw_fd(),
     });
 }
 
 /// Encoding and locale are the database's. C: the end of `CheckMyDatabase`.
-fn follow_database(database: &Database) -> Result<()> {
+pub(crate) fn follow_database(database: &Database) -> Result<()> {
     let as_fatal = |error: PgError| error.with_severity(elog::Severity::Fatal);
     let encoding = database.encoding.name();
     guc::set_internal("server_encoding", encoding).map_err(as_fatal)?;
@@ -285,7 +325,7 @@ fn follow_database(database: &Database) -> Result<()> {
 }
 
 /// What the database fixes, and what the start-up packet asks for. C: `process_startup_options`.
-fn apply_settings(parameters: &StartupParameters, role: &Role) -> Result<()> {
+pub(crate) fn apply_settings(parameters: &StartupParameters, role: &Role) -> Result<()> {
     let as_fatal = |error: PgError| error.with_severity(elog::Severity::Fatal);
     let on_off = if role.superuser { "on" } else { "off" };
     guc::set_internal("is_superuser", on_off).map_err(as_fatal)?;

@@ -9,6 +9,8 @@ mod control_file;
 mod files;
 mod recovery;
 mod relation;
+mod replication;
+pub(crate) mod replication_slots;
 mod statistics;
 mod tablespace;
 mod transaction;
@@ -43,6 +45,8 @@ pub(crate) fn register(registry: &mut Registry) {
     registry.add(recovery::FUNCTIONS);
     registry.add(control_file::FUNCTIONS);
     registry.add(files::FUNCTIONS);
+    registry.add(replication::FUNCTIONS);
+    registry.add(replication_slots::FUNCTIONS);
 }
 
 /// `pg_postmaster_is_alive` is this project's own; its OID is from the range that PostgreSQL keeps for

@@ -15,7 +15,7 @@
 //! 4. `query`: queries; `utility`: commands; `prepare`, `cursor`, `roles`: the larger ones of them;
 //! 5. `transaction`, `identity`: what a transaction and a SET ROLE mean for the session;
 //! 6. `functions`, `views`: what only a server can answer;
-//! 7. `statement_log`: what the log says about statements;
+//! 7. `replicating`: what is different for a walsender; `statement_log`: what the log says about statements;
 //! 8. `wait`: what signals and the postmaster's death mean while all this goes on; `conflict`: what the startup process
 //!    of a standby wants; `read_only`: what a standby refuses.
 //!
@@ -39,9 +39,11 @@ mod prepare;
 mod query;
 mod read_only;
 mod regtypes;
+mod replicating;
 mod roles;
 mod session;
 mod simple;
+pub mod standalone;
 mod statement_log;
 mod transaction;
 mod utility;

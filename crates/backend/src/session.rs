@@ -5,6 +5,7 @@
 //!   anything that comes after it, so that the client sees things in the order in which they happened.
 //! - B2  After an error in an extended-query message everything up to Sync is skipped.
 //! - B3  A FATAL ends the session after its text has been sent; nothing else does, but the client.
+//! - B4  A commit that no longer waits for synchronous standbys because the session ends is not acknowledged.
 //!
 //! C counterpart: `PostgresMain` of tcop/postgres.c.
 
@@ -75,8 +76,13 @@ pub(crate) fn queue_report(report: &PgError) {
 
 /// Moves queued reports into a port's buffer (B1).
 pub(crate) fn move_reports(port: &mut Port) {
+    take_reports(port.out());
+}
+
+/// The same into any buffer of messages.
+pub(crate) fn take_reports(out: &mut Vec<u8>) {
     if HAS_REPORTS.replace(false) {
-        REPORTS.with_borrow_mut(|queue| port.out().append(queue));
+        REPORTS.with_borrow_mut(|queue| out.append(queue));
     }
 }
 
@@ -142,6 +148,7 @@ impl Session {
             return Ok(true);
         }
         self.in_extended_query = is_extended_query(kind);
+        crate::replicating::check_message(kind)?;
         // A cancel that came while nothing ran is not meant for what comes now.
         interrupt::take(Pending::QueryCancel);
         self.handle(FrontendMessage::parse(kind, body)?)
@@ -153,6 +160,9 @@ impl Session {
         match message {
             M::Query(sql) => {
                 self.send_ready = true;
+                if walsender::is_walsender() {
+                    return self.replication_query(sql);
+                }
                 self.simple_query(sql)?;
             }
             M::Parse { name, query, param_types } => self.parse(name, query, &param_types)?,
@@ -267,7 +277,12 @@ impl Session {
     /// After each statement of either protocol, or at Sync. C: `finish_xact_command`.
     pub(crate) fn finish_transaction_command(&mut self) -> Result<()> {
         self.disarm_statement_timer();
-        self.transaction.end_statement()
+        let ended = self.transaction.end_statement();
+        if replication::syncrep::ended_unacknowledged() {
+            // B4: what ended the wait ends the session here.
+            interrupt::check()?;
+        }
+        ended
     }
 
     fn disarm_statement_timer(&mut self) {
@@ -288,10 +303,16 @@ impl Session {
             std::process::abort();
         }
         if error.severity >= Severity::Fatal {
-            let _ = self.flush();
+            self.flush_last(wait::was_sent_away());
             self.leave(1, if wait::was_sent_away() { SessionEnd::Killed } else { SessionEnd::Fatal });
         }
         self.transaction.fail();
+        // After the transaction, which may well have begun and ended while a slot was in use.
+        replication::slot::error_cleanup();
+        if walsender::is_walsender() && walsender::error_cleanup() {
+            self.flush_last(true);
+            self.leave(0, SessionEnd::Normal);
+        }
         if self.in_extended_query {
             self.skip_until_sync = true;
             // The client may have asked for it with a Flush, which is among what is skipped now.
@@ -299,6 +320,14 @@ impl Session {
         } else {
             self.send_ready = true;
         }
+    }
+
+    /// The last words. In a hurry, a client that has not taken all that came before is not waited for: it may never take it.
+    /// C: `ProcessClientWriteInterrupt`.
+    fn flush_last(&mut self, in_a_hurry: bool) {
+        let is_behind = self.port.is_send_pending();
+        move_reports(&mut self.port);
+        let _ = if in_a_hurry && is_behind { self.port.flush_if_writable() } else { self.flush() };
     }
 
     /// SIGQUIT that left its answer to ordinary code: an encrypted session that waits, or nobody knows who
@@ -323,7 +352,10 @@ impl Session {
     /// Ends the session.
     fn leave(&mut self, code: i32, end: SessionEnd) -> ! {
         self.transaction.fail();
-        pgstat::report_disconnect(end);
+        // Sessions of walsenders are not counted. C: `pgstat_should_report_connstat`.
+        if !walsender::is_walsender() {
+            pgstat::report_disconnect(end);
+        }
         pgstat::report_stat(crate::identity::get().database, true);
         if guc::vars::LOG_DISCONNECTIONS.get() {
             self.log_disconnection();

@@ -79,6 +79,10 @@ impl WaitPolicy for SessionWait {
         Ok(())
     }
 
+    fn take_reports(&mut self, out: &mut Vec<u8>) {
+        crate::session::take_reports(out);
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.limit.map(|(_, at)| at)
     }
@@ -143,6 +147,7 @@ pub(crate) fn process_interrupts() -> Result<()> {
     }
     if interrupt::take(Pending::ProcSignal) {
         sinval::note_procsignal();
+        walsender::note_procsignal();
         conflict::process()?;
     }
     if interrupt::take(Pending::ProcDie) {

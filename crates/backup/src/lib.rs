@@ -1,6 +1,6 @@
 //! Online backups: what makes a copy of the data directory, taken file by file while others write, a whole one.
 //!
-//! The copy itself is somebody else's work (`cp`, pgBackRest, later BASE_BACKUP): its pages are from different moments,
+//! The copy itself is somebody else's work (`cp`, pgBackRest, BASE_BACKUP): its pages are from different moments,
 //! some torn in the middle. WAL repairs that, if three things hold, and this crate sees to them:
 //!
 //! 1. [`start`] makes a checkpoint and notes its redo point in the backup label: replay of the copy begins there and not at
@@ -39,11 +39,13 @@ mod tablespaces;
 
 use std::sync::atomic::AtomicU64;
 
+use common::pg_control::ControlFileData;
 use common::{Lsn, TimeLineId};
+use elog::{Result, Severity};
 use shmem::{Reservation, ShmVar};
 
 pub use start::start;
-pub use stop::{StopResult, stop};
+pub use stop::{StopResult, promoted, stop};
 pub use tablespaces::TablespaceInfo;
 
 /// Longest label, in bytes. C: `MAXPGPATH`.
@@ -55,6 +57,15 @@ static LAST_START: ShmVar<AtomicU64> = ShmVar::new("Last backup start");
 /// Reserves what sessions share of their backups. The count of running ones is `wal`'s: whoever inserts a record asks for it.
 pub fn reserve(reservation: &mut Reservation) {
     reservation.var(&LAST_START, || AtomicU64::new(0));
+}
+
+/// pg_control as the last of its writers left it. One that cannot be read is no more than the end of a backup.
+///
+/// # Errors
+/// Those of reading it, as ERROR.
+pub fn control_file() -> Result<ControlFileData> {
+    let _unchanged = wal::control_file::CONTROL_FILE_LOCK.get().shared();
+    wal::control_file::read().map_err(|error| error.with_severity(Severity::Error))
 }
 
 /// A backup that has been started: what [`stop`] must know of it. C: the label that `do_pg_backup_stop` parses again.

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 
 use common::SqlState;
-use elog::{Result, ereport, error};
+use elog::{PgError, Result, ereport, error};
 use miscinit::exit;
 
 use crate::{BackupState, StopResult};
@@ -23,16 +23,18 @@ pub fn is_running() -> bool {
     RUNNING.with_borrow(Option::is_some)
 }
 
+/// The complaint of whoever starts a second one.
+pub fn already_running() -> PgError {
+    error!(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "a backup is already in progress in this session")
+}
+
 /// Starts this session's backup and returns where it starts. C: `pg_backup_start`.
 ///
 /// # Errors
 /// 55000 if it has one already; those of [`crate::start`].
 pub fn start(label: &str, fast: bool) -> Result<common::Lsn> {
     if is_running() {
-        return Err(error!(
-            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "a backup is already in progress in this session"
-        ));
+        return Err(already_running());
     }
     if !REGISTERED.replace(true) {
         exit::on_shmem_exit(|_| abort(true));
@@ -52,7 +54,8 @@ pub fn stop(wait_for_archive: bool) -> Result<StopResult> {
         return Err(error!(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "backup is not in progress")
             .hint("Did you call pg_backup_start()?"));
     };
-    crate::stop(state, wait_for_archive)
+    // Reports of a statement wait for the rows they belong to.
+    crate::stop(state, wait_for_archive, &mut || Ok(()))
 }
 
 /// Forgets this session's backup, if there is one: its images are not forced any longer. C: `do_pg_abort_backup`.

@@ -133,10 +133,7 @@ fn is_first_at(redo: Lsn) -> bool {
 
 /// What pg_control names, and whether full-page writes were on there.
 fn last_checkpoint() -> Result<(StartPoint, bool)> {
-    let control = {
-        let _unchanged = wal::control_file::CONTROL_FILE_LOCK.get().shared();
-        wal::control_file::read()?
-    };
+    let control = crate::control_file()?;
     let checkpoint = control.checkpoint_copy;
     let point =
         StartPoint { redo: checkpoint.redo, record: control.checkpoint, timeline: checkpoint.this_timeline };

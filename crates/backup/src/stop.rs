@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use common::{Lsn, SqlState, TimeLineId};
-use elog::{Result, ereport, error, pg_error};
+use elog::{PgError, Result, ereport, error, pg_error};
 use miscinit::{exit, interrupt};
 use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
@@ -28,30 +28,28 @@ pub struct StopResult {
     pub tablespace_map: Option<String>,
 }
 
-/// Ends a backup. With `wait_for_archive` returns when all WAL that the copy needs is archived, if there is an archiver.
+/// Ends a backup. With `wait_for_archive` returns when all WAL that the copy needs is archived, if there is an archiver. That may
+/// take as long as the archive is broken: after each complaint about it `reported` is called, which can bring it to the client.
 ///
 /// # Errors
 /// 55000 if the standby was promoted meanwhile or pages without images were replayed; those of writing the history file; a
-/// cancel while waiting. The backup is not running any more in any case.
+/// cancel while waiting, and those of `reported`. The backup is not running any more in any case.
 #[doc(alias = "do_pg_backup_stop")]
-pub fn stop(state: BackupState, wait_for_archive: bool) -> Result<StopResult> {
+pub fn stop(
+    state: BackupState,
+    wait_for_archive: bool,
+    reported: &mut dyn FnMut() -> Result<()>,
+) -> Result<StopResult> {
     let in_recovery = wal::in_recovery();
     wal::force_full_page_writes(false);
     require_wal(in_recovery)?;
     if state.started_in_recovery && !in_recovery {
-        return Err(error!(
-            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "the standby was promoted during online backup"
-        )
-        .hint(
-            "This means that the backup being taken is corrupt and should not be used. \
-             Try taking another online backup.",
-        ));
+        return Err(promoted());
     }
     let (lsn, timeline) = if in_recovery { end_on_standby(&state)? } else { end_on_primary(&state)? };
     let archives = wal::archive::is_active() && (!in_recovery || wal::archive::is_always_active());
     match (wait_for_archive, archives) {
-        (true, true) => wait_for_archiver(&state, lsn, timeline)?,
+        (true, true) => wait_for_archiver(&state, (lsn, timeline), reported)?,
         (true, false) => ereport!(
             Notice,
             "WAL archiving is not enabled; you must ensure that all required WAL segments are copied through \
@@ -63,6 +61,14 @@ pub fn stop(state: BackupState, wait_for_archive: bool) -> Result<StopResult> {
     Ok(StopResult { lsn, timeline, label_file: state.label_file, tablespace_map })
 }
 
+/// What is copied from a server whose recovery ends meanwhile is consistent at no end that it knows.
+pub fn promoted() -> PgError {
+    error!(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the standby was promoted during online backup").hint(
+        "This means that the backup being taken is corrupt and should not be used. \
+         Try taking another online backup.",
+    )
+}
+
 /// Nothing can be logged: the end is where replay must get to before what is on disk now is consistent.
 fn end_on_standby(state: &BackupState) -> Result<(Lsn, TimeLineId)> {
     if state.start_lsn <= wal::recovery::fpw_disabled_at() {
@@ -70,8 +76,11 @@ fn end_on_standby(state: &BackupState) -> Result<(Lsn, TimeLineId)> {
             "WAL generated with full_page_writes=off was replayed during online backup",
         ));
     }
-    let _unchanged = wal::control_file::CONTROL_FILE_LOCK.get().shared();
-    let control = wal::control_file::read()?;
+    let control = crate::control_file()?;
+    if !wal::in_recovery() {
+        // Then what was read has no minimum recovery point any more, or not that of the copy.
+        return Err(promoted());
+    }
     Ok((control.min_recovery_point, control.min_recovery_point_timeline))
 }
 
@@ -97,7 +106,11 @@ const SECONDS_BEFORE_WARNING: u32 = 60;
 
 /// Waits until the archiver is through with the last segment and the history file. It may be cancelled: the copy is then as good
 /// as the archive becomes later.
-fn wait_for_archiver(state: &BackupState, end: Lsn, timeline: TimeLineId) -> Result<()> {
+fn wait_for_archiver(
+    state: &BackupState,
+    (end, timeline): (Lsn, TimeLineId),
+    reported: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
     let geometry = wal::geometry();
     let last = segment::name(timeline, geometry.previous_segment(end), geometry);
     let history = history::name(timeline, state.start_lsn, geometry);
@@ -106,6 +119,7 @@ fn wait_for_archiver(state: &BackupState, end: Lsn, timeline: TimeLineId) -> Res
         interrupt::check()?;
         if patience.should_tell() {
             ereport!(Notice, "base backup done, waiting for required WAL segments to be archived");
+            reported()?;
         }
         if !pause()? {
             return Ok(());
@@ -121,6 +135,7 @@ fn wait_for_archiver(state: &BackupState, end: Lsn, timeline: TimeLineId) -> Res
                  the database backup will not be usable without all the WAL segments.",
             )
             .report();
+            reported()?;
         }
     }
     ereport!(Notice, "all required WAL segments have been archived");

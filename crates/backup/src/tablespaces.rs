@@ -34,7 +34,8 @@ pub struct TablespaceInfo {
 /// WARNING.
 ///
 /// # Errors
-/// 58P01 and its like if the directory cannot be read.
+/// 58P01 and its like if the directory cannot be read; 0A000 for a target that is not UTF-8: neither map nor protocol could
+/// name it, and the copy would silently be without that tablespace.
 pub(crate) fn read(data_dir: &Path) -> Result<Vec<TablespaceInfo>> {
     let failed = |e: &std::io::Error| {
         error!(
@@ -50,12 +51,12 @@ pub(crate) fn read(data_dir: &Path) -> Result<Vec<TablespaceInfo>> {
             continue;
         }
         let name = entry.file_name().to_string_lossy().into_owned();
-        found.extend(read_link(name, data_dir));
+        found.extend(read_link(name, data_dir)?);
     }
     Ok(found)
 }
 
-fn read_link(oid: String, data_dir: &Path) -> Option<TablespaceInfo> {
+fn read_link(oid: String, data_dir: &Path) -> Result<Option<TablespaceInfo>> {
     let link = format!("{TABLESPACE_DIR}/{oid}");
     let target = match fs::read_link(&link) {
         Ok(target) => target,
@@ -67,20 +68,27 @@ fn read_link(oid: String, data_dir: &Path) -> Option<TablespaceInfo> {
                 errno_text(&e)
             )
             .report();
-            return None;
+            return Ok(None);
         }
     };
     if target.as_os_str().as_bytes().len() >= TARGET_BYTES_MAX {
         pg_error!(Warning, common::SqlState::WARNING, "symbolic link \"{link}\" target is too long").report();
-        return None;
+        return Ok(None);
     }
+    let Some(path) = target.to_str() else {
+        return Err(error!(
+            common::SqlState::FEATURE_NOT_SUPPORTED,
+            "symbolic link \"{link}\" target \"{}\" is not UTF-8",
+            target.display()
+        ));
+    };
     let relative = target.strip_prefix(data_dir).ok().filter(|inside| !inside.as_os_str().is_empty());
-    Some(TablespaceInfo {
+    Ok(Some(TablespaceInfo {
         oid,
-        path: target.to_string_lossy().into_owned(),
+        path: path.to_owned(),
         relative_path: relative.map(|inside| inside.to_string_lossy().into_owned()),
         size_bytes: None,
-    })
+    }))
 }
 
 /// Content of `tablespace_map`.
@@ -103,6 +111,30 @@ pub(crate) fn map_text(tablespaces: &[TablespaceInfo]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The only test here that needs a working directory.
+    #[test]
+    fn links() {
+        use std::ffi::OsStr;
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path();
+        std::env::set_current_dir(data_dir).unwrap();
+        fs::create_dir_all("pg_tblspc/16400").unwrap();
+        symlink(data_dir.join("inside"), "pg_tblspc/16385").unwrap();
+        symlink("/mnt/ts", "pg_tblspc/16386").unwrap();
+        let mut found = read(data_dir).unwrap();
+        found.sort_by(|a, b| a.oid.cmp(&b.oid));
+        let shown: Vec<_> = found.iter().map(|t| (t.oid.as_str(), t.relative_path.as_deref())).collect();
+        // One that is no link is a directory like any other.
+        assert_eq!(shown, [("16385", Some("inside")), ("16386", None)]);
+
+        symlink(OsStr::from_bytes(b"/mnt/\xff"), "pg_tblspc/16387").unwrap();
+        let error = read(data_dir).unwrap_err();
+        assert_eq!(error.message, "symbolic link \"pg_tblspc/16387\" target \"/mnt/\u{fffd}\" is not UTF-8");
+        std::env::set_current_dir("/").unwrap();
+    }
 
     #[test]
     fn a_map_escapes_what_would_end_its_line() {

@@ -16,9 +16,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::pg_control::{CheckPoint, DbState};
-use common::{Lsn, SqlState};
+use common::{BackendType, Lsn, SqlState};
 use elog::{Result, ereport, error};
+use miscinit::globals;
 use miscinit::interrupt::{self, Pending};
+use replication::slot::invalidate_obsolete;
 use shmem::latch;
 use shmem::wait_event::WaitEvent;
 use transam::procarray::{DELAY_CHECKPOINT_COMPLETE, DELAY_CHECKPOINT_START, vxids_delaying};
@@ -123,11 +125,23 @@ fn begin(shutdown: bool, last: &CheckPoint) -> CheckPoint {
     checkpoint
 }
 
+/// Reads the settings again, if they have changed. Not only in the main loop, and not only if there is time: commits learn from us
+/// whether they have to wait for standbys, and until then they do not, or for nobody. C: in `CheckpointWriteDelay`.
+fn follow_settings() {
+    // A session without a postmaster reads them between two statements.
+    let is_checkpointer = globals::backend_type() == BackendType::Checkpointer;
+    if is_checkpointer && interrupt::take(Pending::ConfigReload) {
+        auxprocess::reload_config();
+        replication::syncrep::update_defined_status();
+    }
+}
+
 /// Waits until those who are now in the middle of something that a checkpoint must not cut in two have finished it (K3).
 /// Who begins it later does so behind the redo point. C: the loops over `GetVirtualXIDsDelayingChkpt`.
 fn wait_for(kind: u32) {
     let mut delaying = vxids_delaying(kind);
     while !delaying.is_empty() {
+        follow_settings();
         storage::sync::absorb();
         auxprocess::wait(Some(Duration::from_millis(10)), WaitEvent::CHECKPOINT_START);
         latch::reset();
@@ -145,6 +159,7 @@ pub(crate) fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistic
     for part in parts {
         part()?;
     }
+    replication::slot::checkpoint()?;
     let write_began = Instant::now();
     transam::checkpoint()?;
     let all = CheckpointFlags::SHUTDOWN | CheckpointFlags::END_OF_RECOVERY | CheckpointFlags::FLUSH_ALL;
@@ -201,10 +216,8 @@ impl Pacer {
     }
 
     fn pause(&mut self, progress: f64) {
+        follow_settings();
         if !self.is_in_a_hurry() && self.is_on_schedule(progress) {
-            if interrupt::take(Pending::ConfigReload) {
-                auxprocess::reload_config();
-            }
             storage::sync::absorb();
             UNTIL_ABSORB.set(WRITES_PER_ABSORB);
             archive_timeout::check();
@@ -254,7 +267,12 @@ fn clean_up(
     if prior_redo != Lsn::INVALID {
         wal::recycle::update_distance_estimate(checkpoint.redo.0.saturating_sub(prior_redo.0));
     }
-    statistics.segments =
-        wal::recycle::after_checkpoint(checkpoint.redo, end, checkpoint.this_timeline, shutdown)?;
+    statistics.segments = wal::recycle::after_checkpoint(
+        checkpoint.redo,
+        end,
+        checkpoint.this_timeline,
+        shutdown,
+        invalidate_obsolete,
+    )?;
     transam::after_checkpoint()
 }

@@ -166,6 +166,10 @@ pub fn first_call_since_last_checkpoint() -> bool {
 /// So much WAL has been written that a checkpoint should begin: asks for one and does not wait. The WAL writer's
 /// side calls it (`wal::set_checkpoint_requester`). C: the call in `XLogWrite`.
 pub fn request_for_wal_volume() {
+    if !globals::under_postmaster() {
+        // In the middle of writing WAL nobody can make one. A session without a postmaster goes without.
+        return;
+    }
     if let Err(error) = request_checkpoint(CheckpointFlags::CAUSE_XLOG) {
         as_log(error).report();
     }

@@ -22,6 +22,7 @@
 //! - K6  Requests to fsync are taken from the shared queue between any two pauses, so that it does not run full.
 //! - K7  A restartpoint is made only at a checkpoint record that has been replayed; in archive recovery pg_control's minimum
 //!   recovery point is then at or behind that record's end.
+//! - K8  Before the shutdown checkpoint begins, every walsender has said that it runs no command any more.
 //!
 //! C counterpart: postmaster/checkpointer.c; `CreateCheckPoint` of xlog.c.
 
@@ -43,6 +44,7 @@ use elog::{PgError, Result, Severity, SourceLocation, ereport};
 use miscinit::child::ChildStart;
 use miscinit::exit;
 use miscinit::interrupt::{self, Pending};
+use replication::{syncrep, walsnd};
 use shmem::wait_event::WaitEvent;
 
 pub use checkpoint::add_guts;
@@ -85,8 +87,9 @@ impl Schedule {
 
 fn turn(schedule: &mut Schedule) -> Result<Turn> {
     storage::sync::absorb();
+    // A reload may have changed these two.
+    syncrep::update_defined_status();
     if !wal::in_recovery() {
-        // A reload may have changed it.
         wal::records::update_full_page_writes();
     }
     if interrupt::take(Pending::LastCycle) {
@@ -189,6 +192,17 @@ fn report_statistics() {
 /// The last thing that is written before the cluster stops. C: `ShutdownXLOG`.
 fn shut_down() -> Result<()> {
     ereport!(Log, "shutting down");
+    // K8: a walsender that runs commands could still write WAL.
+    walsnd::init_stopping();
+    walsnd::wait_stopping();
+    shut_down_standalone()
+}
+
+/// The same in a process without a postmaster: there is nobody to wait for, and nobody whom the log should tell.
+///
+/// # Errors
+/// Those of the checkpoint.
+pub fn shut_down_standalone() -> Result<()> {
     let flags = CheckpointFlags::SHUTDOWN | CheckpointFlags::IMMEDIATE;
     if wal::in_recovery() {
         return restartpoint::create(flags).map(drop);

@@ -90,7 +90,11 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<bool> {
     if prior_redo != Lsn::INVALID {
         wal::recycle::update_distance_estimate(checkpoint.redo.0.saturating_sub(prior_redo.0));
     }
-    statistics.segments = wal::recycle::after_restartpoint(checkpoint.redo)?;
+    statistics.segments = wal::recycle::after_restartpoint(
+        checkpoint.redo,
+        replication::walrcv::flushed().lsn,
+        replication::slot::invalidate_obsolete,
+    )?;
     transam::after_checkpoint()?;
     statistics.finish();
     report::clear_title();

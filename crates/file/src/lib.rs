@@ -37,8 +37,8 @@ pub mod fault; // 4. the tests' way in
 
 pub use error::{data_sync_severity, file_error, file_error_to};
 pub use path::{
-    create_dir, durable_rename, durable_rename_empty, durable_unlink, exists, fsync_dir, fsync_parent,
-    fsync_path, remove_dir_all, set_dir_mode, unlink,
+    create_dir, durable_rename, durable_rename_dir, durable_rename_empty, durable_unlink, exists, fsync_dir,
+    fsync_parent, fsync_path, remove_dir_all, set_dir_mode, unlink,
 };
 pub use sync_dir::sync_data_directory;
 pub use vfd::{File, OpenFlags, close_all_kernel, max_open, open, open_count, open_with_mode};

@@ -111,6 +111,16 @@ pub fn durable_rename_empty(from: &Path, to: &Path) -> Result<()> {
     fsync_parent(to)
 }
 
+/// Renames a directory such that after a crash it has one of its names. What is in it must be on disk already.
+///
+/// # Errors
+/// `could not rename file "a" to "b"`, or what [`fsync_dir`] reports.
+pub fn durable_rename_dir(from: &Path, to: &Path) -> Result<()> {
+    rename(from, to).map_err(|e| file_error_to("rename", from, to, &e))?;
+    fsync_dir(to)?;
+    fsync_parent(to)
+}
+
 #[allow(clippy::disallowed_methods, reason = "followed by the fsyncs of durable_rename")]
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fault::ask(Op::Rename, from, 0, 0)?;

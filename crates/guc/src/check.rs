@@ -8,7 +8,7 @@ use common::{Lsn, SqlState};
 
 use crate::source::GucSource;
 use crate::value::{Complaint, Value};
-use crate::{encoding, list, session, timezone, vars, xact};
+use crate::{encoding, list, session, standby_names, timezone, vars, xact};
 
 /// A check: adjusts the value or complains.
 pub(crate) type Check = fn(&mut Value, GucSource) -> Result<(), Complaint>;
@@ -377,6 +377,19 @@ pub(crate) fn primary_slot_name(value: &mut Value, _: GucSource) -> Checked {
                 .to_owned(),
         ),
         ..Complaint::default()
+    })
+}
+
+/// C: `check_synchronous_standby_names`.
+pub(crate) fn synchronous_standby_names(value: &mut Value, _: GucSource) -> Checked {
+    if value.text().is_empty() {
+        return Ok(());
+    }
+    let config = standby_names::parse_standby_names(value.text())
+        .map_err(|error| Complaint { sqlstate: Some(SqlState::SYNTAX_ERROR), ..Complaint::detail(error) })?;
+    refuse(config.num_sync <= 0, || {
+        let text = format!("number of synchronous standbys ({}) must be greater than zero", config.num_sync);
+        Complaint::message(SqlState::INVALID_PARAMETER_VALUE, text)
     })
 }
 

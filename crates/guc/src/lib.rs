@@ -22,6 +22,7 @@ mod var;
 mod check;
 mod encoding;
 mod list;
+mod standby_names;
 mod timezone;
 mod units;
 mod value;
@@ -56,6 +57,7 @@ pub use show::{
     Privileges, SettingRow, reported, reports_enabled, rows, rows_for, show, show_all, take_reports,
 };
 pub use source::{GucAction, GucSource};
+pub use standby_names::{StandbyConfig, StandbyMethod, parse_standby_names};
 pub use startup::{
     StartupProblem, check_combinations, data_dir, initialize, select_config_files, set_data_dir,
     under_postmaster,

@@ -1,9 +1,9 @@
 //! Sessions of a standby that are in replay's way.
 //!
 //! Replay may need what a session uses: row versions its snapshot sees, a relation it has locked, a page it has pinned,
-//! its database. The startup process waits until `max_standby_archive_delay` after it got the piece of WAL it replays;
-//! then it tells the session to give up. So a standby that has fallen behind is strict at once, and one that is idle has
-//! patience.
+//! its database. The startup process waits until `max_standby_archive_delay` or `max_standby_streaming_delay` after it got
+//! the piece of WAL it replays; then it tells the session to give up. So a standby that has fallen behind is strict at
+//! once, and one that is idle has patience.
 //!
 //! - **S3** The startup process never gives up a wait: whoever is in its way must, or the standby would lose a change.
 //! - **S4** A deadlock with sessions is broken by a session: after `deadlock_timeout` the startup process asks those in
@@ -55,13 +55,19 @@ impl Conflict {
     }
 
     /// How much longer those in the way may stay; `None`: for ever. WAL from an archive, or left in pg_wal, has
-    /// `max_standby_archive_delay`, from when its segment was opened. C: `GetStandbyLimitTime`.
+    /// `max_standby_archive_delay`, from when its segment was opened; what a primary sends has `max_standby_streaming_delay`, from
+    /// when it came and there was nothing else to replay. C: `GetStandbyLimitTime`.
     fn patience(&self) -> Option<Duration> {
-        let delay = i64::from(guc::vars::MAX_STANDBY_ARCHIVE_DELAY.get());
+        let (came, from_stream) = wal::recovery::receipt();
+        let delay = i64::from(if from_stream {
+            guc::vars::MAX_STANDBY_STREAMING_DELAY.get()
+        } else {
+            guc::vars::MAX_STANDBY_ARCHIVE_DELAY.get()
+        });
         if delay < 0 {
             return None;
         }
-        let since = wal::recovery::chunk_start_time().unwrap_or(self.began_at);
+        let since = if came == 0 { self.began_at } else { came };
         let left = since.saturating_add(delay * 1000) - activity::now();
         Some(Duration::from_micros(u64::try_from(left).unwrap_or(0)))
     }

@@ -96,8 +96,10 @@ fn file_mode() -> u32 {
 
 fn write_new(path: &Path, mut file: File, port: u16, socket_dir: &str) -> Result<()> {
     let start = globals::my_start_time().duration_since(std::time::UNIX_EPOCH);
+    // A minus sign says that this is no server one could connect to.
+    let standalone = globals::backend_type() == common::BackendType::StandaloneBackend;
     let content = PidFile {
-        pid: globals::my_proc_pid(),
+        pid: if standalone { -globals::my_proc_pid() } else { globals::my_proc_pid() },
         data_dir: globals::data_dir().display().to_string(),
         start_time: start.map_or(0, |d| d.as_secs() as i64),
         port,
@@ -188,7 +190,9 @@ fn unlink_all() {
     for path in files.iter().rev() {
         let _ = fs::remove_file(path);
     }
-    ereport!(Log, "database system is shut down");
+    if globals::backend_type() != common::BackendType::StandaloneBackend {
+        ereport!(Log, "database system is shut down");
+    }
 }
 
 /// Rewrites one line of `postmaster.pid` ([`pidfile::line`]) with one durable write. A failure is logged,

@@ -93,8 +93,13 @@ fn activity() -> Vec<u8> {
 
 /// Adds `waiting` to the activity until the guard is dropped. C: in `WaitOnLock`.
 pub fn show_waiting() -> Waiting {
+    show_suffix("waiting")
+}
+
+/// Adds a blank and this to the activity until the guard is dropped. C: in `SyncRepWaitForLSN`.
+pub fn show_suffix(suffix: &str) -> Waiting {
     let before = String::from_utf8_lossy(&activity()).into_owned();
-    set_activity(&format!("{before} waiting"));
+    set_activity(&format!("{before} {suffix}"));
     Waiting(before)
 }
 

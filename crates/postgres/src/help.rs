@@ -32,6 +32,12 @@ Options:
   --NAME=VALUE       set run-time parameter
   --describe-config  describe configuration parameters, then exit
   -?, --help         show this help, then exit
+
+Options for single-user mode:
+  --single           selects single-user mode (must be first argument)
+  DBNAME             database name (defaults to user name)
+  -E                 echo statement before execution
+  -j                 do not use newline as interactive query delimiter
 ";
 
 /// `--help`
@@ -39,9 +45,15 @@ pub(crate) fn print_help() -> ExitCode {
     write_out(HELP)
 }
 
+/// Environment variable with what is to follow the number in `--version`. Programs that come with a PostgreSQL package
+/// (`pg_rewind`, `pg_upgrade`) accept a server only if it says exactly what the package was built with.
+/// C: `configure --with-extra-version`.
+const EXTRA_VERSION: &str = "PG_EXTRA_VERSION";
+
 /// `--version`
 pub(crate) fn print_version() -> ExitCode {
-    write_out(&format!("postgres (PostgreSQL) {PG_VERSION} ({PACKAGE})\n"))
+    let extra = std::env::var(EXTRA_VERSION).unwrap_or_else(|_| format!("({PACKAGE})"));
+    write_out(&format!("postgres (PostgreSQL) {PG_VERSION} {extra}\n"))
 }
 
 /// `--describe-config`: a line a setting, its facts separated by tabs. C: `GucInfoMain`.

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use guc::{GucAction, GucContext, GucSource, StartupProblem};
 
+use backend::standalone::{self, StandaloneOptions};
 use options::{Command, Options};
 
 /// The name in messages to the terminal. C: `progname`.
@@ -35,10 +36,10 @@ fn main() -> ExitCode {
     match options.command {
         Command::Help => return help::print_help(),
         Command::Version => return help::print_version(),
-        Command::Serve | Command::DescribeConfig | Command::ShowSetting(_) => {}
+        Command::Serve | Command::Single | Command::DescribeConfig | Command::ShowSetting(_) => {}
     }
     // `-C` may be asked by root, like in PostgreSQL: it starts nothing.
-    if common::user::is_root() && matches!(options.command, Command::Serve) {
+    if common::user::is_root() && matches!(options.command, Command::Serve | Command::Single) {
         return complain(
             "\"root\" execution of the PostgreSQL server is not permitted.\n\
              The server must be started under an unprivileged user ID to prevent\n\
@@ -89,5 +90,14 @@ fn serve(options: Options) -> Result<(), StartupProblem> {
     // Whatever a child creates is the owner's alone, unless the directory says otherwise.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     data_dir::enter()?;
+    if options.command == Command::Single {
+        let database = match options.database {
+            Some(database) => database,
+            None => common::user::effective_user_name().map_err(StartupProblem::Text)?,
+        };
+        let session =
+            StandaloneOptions { database, semicolon_newline: options.semicolon_newline, echo: options.echo };
+        standalone::standalone_main(&session, &wiring::standalone()?)
+    }
     postmaster::postmaster_main(wiring::postmaster_config(options.send_stop)?)
 }

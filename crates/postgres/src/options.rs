@@ -17,6 +17,8 @@ pub(crate) enum Command {
     ShowSetting(String),
     /// Be a postmaster.
     Serve,
+    /// `--single`: serve the terminal, without a postmaster.
+    Single,
 }
 
 /// The command line.
@@ -29,6 +31,12 @@ pub(crate) struct Options {
     pub(crate) settings: Vec<(String, String)>,
     /// `-T`
     pub(crate) send_stop: bool,
+    /// `-j`, of `--single`
+    pub(crate) semicolon_newline: bool,
+    /// `-E`, of `--single`
+    pub(crate) echo: bool,
+    /// The word that is no option, of `--single`
+    pub(crate) database: Option<String>,
 }
 
 const ADVICE: &str = "Try \"postgres --help\" for more information.";
@@ -60,13 +68,24 @@ const FLAGS: [(char, &str, &str); 6] = [
 /// # Errors
 /// What the terminal or the log is told; the program then ends with status 1.
 pub(crate) fn parse(program: &str, arguments: &[String]) -> Result<Options, StartupProblem> {
-    let mut options =
-        Options { command: Command::Serve, data_dir: None, settings: Vec::new(), send_stop: false };
+    let mut options = Options {
+        command: Command::Serve,
+        data_dir: None,
+        settings: Vec::new(),
+        send_stop: false,
+        semicolon_newline: false,
+        echo: false,
+        database: None,
+    };
     match arguments.first().map(String::as_str) {
         Some("--help" | "-?") => options.command = Command::Help,
         Some("--version" | "-V") => options.command = Command::Version,
         Some("--describe-config") => options.command = Command::DescribeConfig,
-        Some(mode @ ("--single" | "--boot" | "--check")) => {
+        Some("--single") => {
+            options.command = Command::Single;
+            parse_all(program, &arguments[1..], &mut options)?;
+        }
+        Some(mode @ ("--boot" | "--check")) => {
             return text(format!("postgres: {mode} is not supported yet"));
         }
         _ => parse_all(program, arguments, &mut options)?,
@@ -82,11 +101,24 @@ fn parse_all(program: &str, arguments: &[String], options: &mut Options) -> Resu
             continue;
         }
         let Some(letters) = argument.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
+            if options.command == Command::Single && options.database.is_none() {
+                options.database = Some(argument.clone());
+                continue;
+            }
+            if options.command == Command::Single {
+                return invalid_in_single(argument);
+            }
             return text(format!("postgres: invalid argument: \"{argument}\"\n{ADVICE}"));
         };
         parse_letters(program, letters, &mut rest, options)?;
     }
     Ok(())
+}
+
+/// Single-user mode complains through the log. C: the end of `process_postgres_switches`.
+fn invalid_in_single<T>(argument: &str) -> Result<T, StartupProblem> {
+    let error = fatal!(SqlState::SYNTAX_ERROR, "postgres: invalid command-line argument: {argument}");
+    Err(StartupProblem::Report(error.hint(ADVICE)))
 }
 
 /// `-Dx`, `-D x`, or several flags in one word, as getopt reads them.
@@ -101,12 +133,18 @@ fn parse_letters<'a>(
             options.settings.push(((*name).to_owned(), (*value).to_owned()));
             continue;
         }
-        if letter == 'T' {
-            options.send_stop = true;
+        let flag = match letter {
+            'T' => Some(&mut options.send_stop),
+            'j' => Some(&mut options.semicolon_newline),
+            'E' => Some(&mut options.echo),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
             continue;
         }
-        // Flags whose effect is that of a build without assertions, or of a session without a postmaster.
-        if matches!(letter, 'n' | 'j' | 's' | 'E') {
+        // Flags without an effect here.
+        if matches!(letter, 'n' | 's') {
             continue;
         }
         let attached = &letters[at + letter.len_utf8()..];
@@ -130,6 +168,9 @@ fn parse_letters<'a>(
             }
             _ => match WITH_ARGUMENT.iter().find(|(option, _)| *option == letter) {
                 Some((_, name)) => options.settings.push(((*name).to_owned(), value()?)),
+                None if options.command == Command::Single => {
+                    return invalid_in_single(&format!("-{letters}"));
+                }
                 None => return text(format!("{program}: invalid option -- '{letter}'\n{ADVICE}")),
             },
         }
@@ -206,6 +247,8 @@ mod tests {
         check("-D", "/bin/postgres: option requires an argument -- 'D'");
         check("extra", "postgres: invalid argument: \"extra\"");
         check("-c port", "FATAL:  -c port requires a value");
-        check("--single postgres", "postgres: --single is not supported yet");
+        check("--single a b", "FATAL:  postgres: invalid command-line argument: b");
+        check("--single -Z", "FATAL:  postgres: invalid command-line argument: -Z");
+        check("--boot", "postgres: --boot is not supported yet");
     }
 }

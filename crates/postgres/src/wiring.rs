@@ -13,14 +13,7 @@ use wal::RmgrId;
 
 /// All that this program gives its postmaster.
 pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
-    backend::prepare();
-    pgstat::prepare()?;
-    register_redo();
-    register_two_phase();
-    heap::vacuum::set_truncation_hook(catalog::inval::send_smgr);
-    heap::vacuum::set_cost_balance(autovacuum::balanced_cost_limit);
-    autovacuum::set_hooks(backend::autovacuum::hooks());
-    wal::set_checkpoint_requester(checkpointer::request_for_wal_volume);
+    prepare()?;
     let children = ChildTable::new()
         .with(BackendType::Logger, syslogger::syslogger_main)
         .with(BackendType::Startup, startup::startup_main)
@@ -28,6 +21,7 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
         .with(BackendType::BgWriter, bgwriter::bgwriter_main)
         .with(BackendType::WalWriter, walwriter::walwriter_main)
         .with(BackendType::Archiver, pgarch::archiver_main)
+        .with(BackendType::WalReceiver, walreceiver::walreceiver_main)
         .with(BackendType::AutovacLauncher, autovacuum::autovac_launcher_main)
         .with(BackendType::AutovacWorker, autovacuum::autovac_worker_main)
         .with(BackendType::StatsCollector, pgstat::stats_collector_main)
@@ -45,6 +39,31 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
     let mut config = PostmasterConfig::new(children, hooks);
     config.send_stop = send_stop;
     Ok(config)
+}
+
+/// What crates are told of each other, whatever this program becomes.
+fn prepare() -> Result<()> {
+    backend::prepare();
+    pgstat::prepare()?;
+    register_redo();
+    register_two_phase();
+    heap::vacuum::set_truncation_hook(catalog::inval::send_smgr);
+    heap::vacuum::set_cost_balance(autovacuum::balanced_cost_limit);
+    autovacuum::set_hooks(backend::autovacuum::hooks());
+    wal::set_checkpoint_requester(checkpointer::request_for_wal_volume);
+    wal::set_flush_listener(replication::walsnd::wakeup);
+    Ok(())
+}
+
+/// All that a session without a postmaster needs.
+pub(crate) fn standalone() -> Result<backend::standalone::Contributions> {
+    prepare()?;
+    Ok(backend::standalone::Contributions {
+        reserve,
+        read_control_file,
+        recover: startup::recover_standalone,
+        shut_down: checkpointer::shut_down_standalone,
+    })
 }
 
 /// Who replays the records that lie above the startup process's own crate. C: rmgrlist.h.
@@ -73,6 +92,7 @@ fn reserve(reservation: &mut Reservation, limits: Limits) {
     shmem::reserve(reservation, limits);
     activity::reserve(reservation, procs);
     wal::reserve(reservation);
+    replication::reserve(reservation, procs);
     storage::reserve(reservation);
     transam::reserve(reservation, procs);
     sinval::reserve(reservation, procs);

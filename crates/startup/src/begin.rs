@@ -160,7 +160,9 @@ fn from_label(label: Label, reader: &mut Reader) -> Result<Plan> {
     );
     let lost = |text: &'static str| fatal!(SqlState::INTERNAL_ERROR, "{text}").hint(label::hint(data_dir));
     let place = xlog::CheckpointPlace::Label;
+    reader.source_mut().look_for_checkpoint(Some((label.redo, label.timeline)));
     let found = xlog::read_checkpoint(reader, label.checkpoint, place, label.timeline)?;
+    reader.source_mut().look_for_checkpoint(None);
     let found = found.ok_or_else(|| lost("could not locate required checkpoint record"))?;
     ereport!(Debug1, "checkpoint record is at {}", label.checkpoint);
     if !redo_exists(reader, &found.checkpoint, label.checkpoint)? {
@@ -193,7 +195,9 @@ fn from_control_file(control: &ControlFileData, signals: Signals, reader: &mut R
     if !xlog::is_valid_record_start(at) {
         return Err(fatal!(SqlState::DATA_CORRUPTED, "control file contains invalid checkpoint location"));
     }
+    reader.source_mut().look_for_checkpoint(Some((control.checkpoint_copy.redo, timeline)));
     let found = xlog::read_checkpoint(reader, at, xlog::CheckpointPlace::ControlFile, timeline)?;
+    reader.source_mut().look_for_checkpoint(None);
     let Some(found) = found else {
         return Err(panic("could not locate a valid checkpoint record".to_owned()));
     };

@@ -17,14 +17,14 @@
 
 use common::pg_control::DbState;
 use common::{Lsn, SqlState, TimeLineId};
-use elog::{Result, Severity, ereport, fatal, pg_error};
+use elog::{Result, ereport, fatal, pg_error};
 use miscinit::globals;
 use wal::startup::EndOfWal;
 use wal::{PageSource, recovery, timeline, timeline_switch};
 
 use crate::begin::Plan;
 use crate::cleanup::{self, Unlogged};
-use crate::redo::{Reader, Replayed};
+use crate::redo::{Purpose, Reader, Replayed};
 use crate::signals::{Signals, Wish};
 use crate::{Checkpoints, state, xlog};
 
@@ -70,6 +70,8 @@ pub(crate) fn finish(
         timeline_switch::clean_up_after_archive_recovery(end.of_file, end.wal.end, timeline)?;
     }
     open_cluster()?;
+    // Those of standbys of this one: it is a primary now.
+    replication::walsnd::wakeup();
     if promoted {
         // Not needed for anything but a quick recovery, should there be one soon.
         checkpoints.after_promotion()?;
@@ -79,10 +81,12 @@ pub(crate) fn finish(
 
 /// C: `FinishWalRecovery`.
 fn find_end(plan: &Plan, replayed: &Replayed, reader: &mut Reader) -> Result<End> {
+    // It would write over what comes behind the end.
+    reader.source_mut().stop_receiver()?;
     // No more waiting: what is read now has been read before.
     wal::restore::set_standby_mode(false);
     let last_record = if replayed.records == 0 { plan.checkpoint_start } else { replayed.last_record };
-    reader.source_mut().prepare(true, Severity::Panic);
+    reader.source_mut().prepare(true, Purpose::Again);
     let wal = wal::startup::find_end(reader, last_record, replayed.broken).map_err(|reason| {
         let unreadable = || pg_error!(Panic, SqlState::DATA_CORRUPTED, "{reason}");
         reader.source_mut().take_error().unwrap_or_else(unreadable)

@@ -6,7 +6,7 @@
 //!             Death of the postmaster = exit 1 at its next look.
 //! If it dies: the postmaster gives up: it stops everything and exits 1.
 //!             At the recovery target, exit 3 if that is what was asked for: the cluster is to stop.
-//! Differs from PG 15: no streaming: `primary_conninfo` is ignored with a WARNING.
+//! Differs from PG 15: no prefetching of the pages that records to come are about.
 //!
 //! What it does, in order:
 //!
@@ -15,8 +15,8 @@
 //! 2. tidies up what a crash left (`cleanup`);
 //! 3. sets the counters of transactions as they were at the checkpoint (`transam::startup`);
 //! 4. replays WAL (`perform`, `redo`, with the table in [`rmgr`] and the records of WAL itself in `xlog`) to its end or to the
-//!    target (`target`), from `pg_wal` or from the archive (`source`), along timelines (`timelines`); on the way it tells when
-//!    sessions may read (`consistency`), and stands still if it is asked to (`pause`);
+//!    target (`target`), from `pg_wal`, from the archive or from a primary (`source`), along timelines (`timelines`); on the way it
+//!    tells when sessions may read (`consistency`), and stands still if it is asked to (`pause`);
 //! 5. makes WAL ready for writing behind that end, after archive recovery on a new timeline (`finish`);
 //! 6. has the end-of-recovery checkpoint made, so that the next start need not do the same again;
 //! 7. opens the cluster: pg_control says "in production".
@@ -84,13 +84,25 @@ pub fn startup_main(start: ChildStart) -> ! {
     }
 }
 
+/// The same in a process without a postmaster, which goes on as a session afterwards. C: `StartupXLOG` called by `InitPostgres`.
+///
+/// # Errors
+/// Whatever ends recovery; 0A000 if the cluster is to be a standby.
+pub fn recover_standalone() -> Result<()> {
+    rmgr::register_builtin();
+    elog::set_context_source(Some(redo::context));
+    let recovered = start_cluster(&Checkpointer);
+    elog::set_context_source(None);
+    recovered
+}
+
 /// C: `HandleStartupProcInterrupts`.
 fn leave_if_asked() -> Result<()> {
     if interrupt::take(Pending::Shutdown) {
         exit::proc_exit(1);
     }
     if interrupt::take(Pending::ConfigReload) {
-        auxprocess::reload_config();
+        source::reread_config();
     }
     Ok(())
 }
@@ -129,6 +141,11 @@ impl Checkpoints for Checkpointer {
 
 /// C: `StartupXLOG`.
 fn start_cluster(checkpoints: &dyn Checkpoints) -> Result<()> {
+    start_with(checkpoints, Box::new(source::WalReceiver))
+}
+
+/// With another walreceiver.
+fn start_with(checkpoints: &dyn Checkpoints, upstream: Box<dyn source::Upstream>) -> Result<()> {
     let data_dir = globals::data_dir();
     let control = wal::control_file::read()?;
     begin::log_previous_end(&control);
@@ -146,13 +163,15 @@ fn start_cluster(checkpoints: &dyn Checkpoints) -> Result<()> {
         wish = Wish::read(signals, begin::known_timeline(&control))?;
     }
     signals::log_begin(signals, &wish.target);
-    let mut reader = Reader::with_source(Source::new(wish.latest_timeline), control.xlog_seg_size);
+    let mut reader = Reader::with_source(Source::new(wish.latest_timeline, upstream), control.xlog_seg_size);
     reader.set_system_identifier(control.system_identifier);
     let plan = begin::plan(&control, signals, &mut reader)?;
     if plan.recover && !state::in_archive() {
         begin::log_crash_recovery(&control);
     }
     wal::startup::attach(&ControlFileData { checkpoint_copy: plan.checkpoint.clone(), ..control.clone() });
+    // Before anything could be removed that a slot keeps.
+    replication::slot::startup()?;
     transam::startup(&transam::StartupState::of_checkpoint(&plan.checkpoint))?;
     let target_timeline = state::with(|state| state.target_timeline.get());
     wal::timeline::restore_history_files(plan.checkpoint.this_timeline, target_timeline)?;

@@ -13,7 +13,7 @@ use crate::begin::Plan;
 use crate::redo::{self, Around, Reader, Replayed};
 use crate::signals::Wish;
 use crate::target::{self, Action, Event, Moment, Stop, StopAt, Target};
-use crate::{between_records, consistency, pause, rmgr, state, timelines};
+use crate::{between_records, consistency, pause, rmgr, source, state, timelines};
 
 /// Makes what sessions need to read while replay goes on. C: in `StartupXLOG`.
 ///
@@ -104,12 +104,18 @@ impl Around for Live<'_> {
             state.replay_timeline.get()
         });
         recovery_point::set_replayed(record.end_lsn, timeline);
+        if recovery::take_reply_request() {
+            // Somebody on the primary waits for this very commit to be replayed.
+            replication::walrcv::force_reply();
+        }
         if state::in_archive() {
             consistency::check()?;
         }
         if self.switched {
             // What the old timeline had prepared for its future must not be taken for this one's.
             wal::timeline_switch::remove_non_parent_segments(record.end_lsn, timeline)?;
+            // Walsenders of standbys of this one go on along the new timeline too.
+            source::wake_cascade();
         }
         if !state::archive_requested() {
             return Ok(None);

@@ -163,7 +163,8 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    fn severity(self) -> Severity {
+    /// Of the report if there is none.
+    pub(crate) fn severity(self) -> Severity {
         if self == Purpose::Again { Severity::Panic } else { Severity::Log }
     }
 }
@@ -178,7 +179,7 @@ pub(crate) fn read_with<R>(
     take: &mut dyn FnMut(&DecodedRecord<'_>) -> Result<R>,
 ) -> Result<Option<R>> {
     let random = reader.last_record().is_none();
-    reader.source_mut().prepare(random, purpose.severity());
+    reader.source_mut().prepare(random, purpose);
     loop {
         match reader.next() {
             Ok(Some(record)) => return take(&record).map(Some),

@@ -7,8 +7,9 @@
 
 use std::path::Path;
 
-use common::{SqlState, TimeLineId};
+use common::{BackendType, SqlState, TimeLineId};
 use elog::{Result, ereport, fatal, pg_error};
+use miscinit::globals;
 use wal::timeline;
 
 use crate::state;
@@ -93,6 +94,12 @@ pub(crate) fn read(data_dir: &Path) -> Result<Signals> {
     };
     signals.standby = present(STANDBY_SIGNAL);
     signals.recovery = !signals.standby && present(RECOVERY_SIGNAL);
+    if signals.standby && globals::backend_type() == BackendType::StandaloneBackend {
+        return Err(fatal!(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "standby mode is not supported by single-user servers"
+        ));
+    }
     signals.announce();
     Ok(signals)
 }
@@ -157,15 +164,6 @@ fn check_sources(signals: Signals) -> Result<()> {
              there.",
             )
             .report();
-    }
-    if !no_primary {
-        pg_error!(
-            Warning,
-            SqlState::FEATURE_NOT_SUPPORTED,
-            "streaming replication is not supported yet, primary_conninfo is ignored"
-        )
-        .detail("WAL is taken from the archive and from pg_wal only.")
-        .report();
     }
     Ok(())
 }

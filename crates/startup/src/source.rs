@@ -1,4 +1,7 @@
-//! Where the next page of WAL comes from: the archive, or `pg_wal`, on one of several timelines.
+//! Where the next page of WAL comes from: the archive, `pg_wal`, or a primary; on one of several timelines.
+//!
+//! - `segments`: segments as files.
+//! - `stream`: what a primary sends.
 //!
 //! After a crash only `pg_wal` counts. In archive recovery each segment is asked of the archive first, on the newest timeline
 //! that may have it, then of `pg_wal`, then of the next older one. Who gave out the last segment may not go back to an older
@@ -7,28 +10,36 @@
 //! What is found wanting is not asked for again, unless this is a standby, which goes round:
 //!
 //! ```text
-//! archive and pg_wal --failed--> promoted? --no--> (streaming: not yet) --> new timelines? --> sleep --> archive
+//! archive and pg_wal --failed--> promoted? --no--> stream --ended--> new timelines? --> sleep --> archive
 //! ```
 //!
 //! - Q1  An order to leave, a promotion and a pause are heard at each turn.
 //! - Q2  Between two turns that fail lie `wal_retrieve_retry_interval` at least.
+//! - Q6  Of a timeline that the history has left, nothing is replayed that begins where it was left or behind, even if a segment
+//!   goes on: a primary that was not the one promoted may have written that.
 //!
-//! C counterpart: `XLogPageRead`, `WaitForWALToBecomeAvailable`, `XLogFileReadAnyTLI`, `XLogFileRead`,
-//! `emode_for_corrupt_record` of xlogrecovery.c.
+//! C counterpart: `XLogPageRead`, `WaitForWALToBecomeAvailable`, `emode_for_corrupt_record` of xlogrecovery.c.
+
+mod segments;
+mod stream;
 
 use std::time::{Duration, Instant};
 
 use common::{Lsn, TimeLineId};
 use elog::{PgError, Result, Severity, ereport, pg_error};
 use file::File;
-use miscinit::ps_status;
 use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
-use wal::layout::{LONG_HEADER, PAGE_MAGIC, PageHeader, RECORD_HEADER, XLOG_BLCKSZ};
-use wal::timeline::History;
+use wal::layout::{RECORD_HEADER, XLOG_BLCKSZ};
 use wal::{PageCheck, PageRequest, PageSource, ReadError, ReadErrorKind, SegNo};
 
+use crate::redo::Purpose;
 use crate::{pause, state, timelines};
+#[cfg(test)]
+pub(crate) use stream::request_restart;
+pub(crate) use stream::{Upstream, WalReceiver, reread_config, wake_cascade};
+
+use stream::Look;
 
 /// C: `XLogSource`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +50,7 @@ pub(crate) enum Place {
     Archive,
     /// C: `XLOG_FROM_PG_WAL`.
     PgWal,
-    /// A primary: for now nothing but the last station before the sleep. C: `XLOG_FROM_STREAM`.
+    /// A primary, through the walreceiver. C: `XLOG_FROM_STREAM`.
     Stream,
 }
 
@@ -68,13 +79,21 @@ pub(crate) struct Source {
     last_complaint: Lsn,
     /// New timelines are followed. C: `recoveryTargetTimeLineGoal`.
     latest_timeline: bool,
-    /// How bad a page is that is no good. C: `emode`.
-    severity: Severity,
+    /// What the record is read for. C: `emode`, `fetching_ckpt`.
+    purpose: Purpose,
     error: Option<PgError>,
+    upstream: Box<dyn Upstream>,
+    /// What of a stream may be read, on the timeline `file_timeline`. C: `flushedUpto`.
+    received: Lsn,
+    /// Not even that may be: it was damaged.
+    received_is_bad: bool,
+    /// The initial checkpoint is looked for: where its redo begins, and on which timeline. C: `fetching_ckpt`, `RedoStartLSN`,
+    /// `RedoStartTLI`.
+    checkpoint_start: Option<(Lsn, TimeLineId)>,
 }
 
 impl Source {
-    pub(crate) fn new(latest_timeline: bool) -> Source {
+    pub(crate) fn new(latest_timeline: bool, upstream: Box<dyn Upstream>) -> Source {
         Source {
             open: None,
             read_from: Place::Any,
@@ -85,20 +104,31 @@ impl Source {
             last_failure: None,
             last_complaint: Lsn::INVALID,
             latest_timeline,
-            severity: Severity::Log,
+            purpose: Purpose::Checkpoint,
             error: None,
+            upstream,
+            received: Lsn::INVALID,
+            received_is_bad: false,
+            checkpoint_start: None,
         }
     }
 
     /// Before each attempt at a record. C: the beginning of `ReadRecord`.
-    pub(crate) fn prepare(&mut self, random: bool, severity: Severity) {
+    pub(crate) fn prepare(&mut self, random: bool, purpose: Purpose) {
         self.random = random;
-        self.severity = severity;
+        self.purpose = purpose;
         self.failed = false;
+    }
+
+    /// From here on the initial checkpoint is looked for, whose redo begins there; or no longer.
+    pub(crate) fn look_for_checkpoint(&mut self, redo: Option<(Lsn, TimeLineId)>) {
+        self.checkpoint_start = redo;
     }
 
     /// What was read is no record. C: `lastSourceFailed = true` in `ReadRecord`.
     pub(crate) fn set_failed(&mut self) {
+        // It has been received, and is no good: it must come once more.
+        self.received_is_bad |= self.read_from == Place::Stream && self.open.is_some();
         self.close();
         self.failed = true;
     }
@@ -106,7 +136,12 @@ impl Source {
     /// Archive recovery has begun: the archive is to be asked. C: in `ReadRecord`.
     pub(crate) fn restart(&mut self) {
         self.failed = false;
-        self.place = Place::Any;
+        self.go_to(Place::Any);
+    }
+
+    fn go_to(&mut self, place: Place) {
+        self.place = place;
+        state::with(|state| state.streaming.set(place == Place::Stream));
     }
 
     fn close(&mut self) {
@@ -125,40 +160,51 @@ impl Source {
         severity
     }
 
-    /// C: `WaitForWALToBecomeAvailable`. True if a segment is open.
+    /// C: `WaitForWALToBecomeAvailable`. True if a segment is open, and has what is asked for.
     fn wait_for_segment(&mut self, request: PageRequest) -> Result<bool> {
-        let number = wal::geometry().segment(request.page);
         if !state::in_archive() {
-            self.place = Place::PgWal;
+            self.go_to(Place::PgWal);
         } else if self.place == Place::Any || !wal::restore::standby_mode() && self.place == Place::Stream {
-            self.restart();
-            self.place = Place::Archive;
+            self.failed = false;
+            self.go_to(Place::Archive);
         }
+        let mut told = false;
         loop {
-            let old = self.place;
-            if self.failed {
+            let (old, failed) = (self.place, self.failed);
+            if failed {
                 if !self.advance(request)? {
                     return Ok(false);
                 }
             } else if self.place == Place::PgWal && state::in_archive() {
                 // The archive's copy is preferred to what lies in pg_wal.
-                self.place = Place::Archive;
+                self.go_to(Place::Archive);
             }
             if self.place != old {
-                ereport!(Debug2, "switched WAL source from {} to {}", name_of(old), name_of(self.place));
+                let why = if failed { "failure" } else { "success" };
+                ereport!(
+                    Debug2,
+                    "switched WAL source from {} to {} after {why}",
+                    name_of(old),
+                    name_of(self.place)
+                );
             }
             self.failed = false;
-            if self.place != Place::Stream {
+            if self.place == Place::Stream {
+                match self.look_at_stream(request, old != Place::Stream, &mut told)? {
+                    Look::Arrived => return Ok(true),
+                    Look::NotYet => {}
+                    Look::Over => self.failed = true,
+                }
+            } else {
                 self.close();
                 if self.random {
                     self.file_timeline = TimeLineId(0);
                 }
-                if self.open_any(number)? {
+                if self.open_any(request)? {
                     return Ok(true);
                 }
+                self.failed = true;
             }
-            // Nobody streams: the next station.
-            self.failed = true;
             pause::if_asked()?;
             crate::leave_if_asked()?;
         }
@@ -170,96 +216,49 @@ impl Source {
         match self.place {
             Place::Archive | Place::PgWal | Place::Any => {
                 // Only here, so that everything there is gets replayed before a promotion.
-                if !wal::restore::standby_mode() || pause::promotion_triggered()? {
+                if !wal::restore::standby_mode() {
                     return Ok(false);
                 }
-                self.place = Place::Stream;
+                if pause::promotion_triggered()? {
+                    self.stop_receiver()?;
+                    return Ok(false);
+                }
+                self.go_to(Place::Stream);
             }
             Place::Stream => {
-                self.place = Place::Archive;
-                if self.latest_timeline && timelines::rescan()? {
-                    return Ok(true);
+                self.stop_streaming()?;
+                self.go_to(Place::Archive);
+                // A promotion has nothing to wait for.
+                let follows = self.latest_timeline && timelines::rescan()?;
+                if !follows && !pause::promotion_triggered()? {
+                    self.rest(request)?;
                 }
-                self.rest(request)?;
             }
         }
         Ok(true)
     }
 
     /// Q2.
-    fn rest(&mut self, request: PageRequest) -> Result<()> {
+    pub(crate) fn rest(&mut self, request: PageRequest) -> Result<()> {
         let interval = Duration::from_millis(guc::vars::WAL_RETRIEVE_RETRY_INTERVAL.get().max(0) as u64);
         let since = self.last_failure.map(|at| at.elapsed());
         if let Some(left) = since.and_then(|since| interval.checked_sub(since)) {
             ereport!(Log, "waiting for WAL to become available at {}", missing(request));
-            let woken =
-                latch::wait(Wake::LATCH_OR_DEATH, Some(left), WaitEvent::RECOVERY_RETRIEVE_RETRY_INTERVAL);
-            if woken.postmaster_died() {
-                miscinit::exit::proc_exit(1);
-            }
+            // A walreceiver that ended before we looked has set it. Only what comes from now on may cut the rest short, or one
+            // that always ends at once would be asked for without a pause.
             latch::reset();
             crate::leave_if_asked()?;
+            if !pause::promotion_triggered()? {
+                let event = WaitEvent::RECOVERY_RETRIEVE_RETRY_INTERVAL;
+                if latch::wait(Wake::LATCH_OR_DEATH, Some(left), event).postmaster_died() {
+                    miscinit::exit::proc_exit(1);
+                }
+                latch::reset();
+                crate::leave_if_asked()?;
+            }
         }
         self.last_failure = Some(Instant::now());
         Ok(())
-    }
-
-    /// C: `XLogFileReadAnyTLI`.
-    fn open_any(&mut self, number: SegNo) -> Result<bool> {
-        let known = state::expected();
-        let history = match &known {
-            Some(history) => history.clone(),
-            None => wal::timeline::read_history(state::with(|state| state.target_timeline.get()))?,
-        };
-        for timeline in candidates(&history, self.file_timeline, number) {
-            let from_archive = self.place == Place::Archive && self.open_restored(number, timeline)?;
-            if from_archive {
-                ereport!(Debug1, "got WAL segment from archive");
-            }
-            if from_archive || self.open_local(number, timeline, Place::PgWal)? {
-                if known.is_none() {
-                    // Only now: without any segment the history may be no more than a guess.
-                    state::set_expected(history);
-                }
-                return Ok(true);
-            }
-        }
-        let path = wal::segment::path(state::with(|state| state.target_timeline.get()), number);
-        let reason = std::io::Error::from_raw_os_error(nix::libc::ENOENT);
-        ereport!(Debug2, "could not open file \"{}\": {}", path.display(), elog::errno_text(&reason));
-        Ok(false)
-    }
-
-    /// C: `XLogFileRead` of `XLOG_FROM_ARCHIVE`.
-    fn open_restored(&mut self, number: SegNo, timeline: TimeLineId) -> Result<bool> {
-        let name = wal::segment::name(timeline, number, wal::geometry());
-        ps_status::set_activity(&format!("waiting for {name}"));
-        let size = u64::from(wal::geometry().segment_size());
-        let in_redo = state::with(|state| state.in_redo.get());
-        let restored =
-            wal::restore::restore_archived_file(&name, wal::restore::RECOVERY_XLOG, Some(size), in_redo)?;
-        let Some(temporary) = restored else { return Ok(false) };
-        wal::restore::keep_restored_segment(&temporary, &name)?;
-        self.open_local(number, timeline, Place::Archive)
-    }
-
-    /// C: the second half of `XLogFileRead`.
-    fn open_local(&mut self, number: SegNo, timeline: TimeLineId, from: Place) -> Result<bool> {
-        let path = wal::segment::path(timeline, number);
-        match wal::open_segment(&path, Lsn::INVALID) {
-            Ok(file) => self.open = Some(Open { number, file }),
-            Err(error) if error.kind == ReadErrorKind::NoSegment => return Ok(false),
-            Err(error) => {
-                // WAL that is there must not be taken for its end.
-                return Err(pg_error!(Panic, common::SqlState::IO_ERROR, "{}", error.message));
-            }
-        }
-        self.file_timeline = timeline;
-        state::with(|state| state.file_timeline.set(timeline));
-        self.read_from = from;
-        let name = wal::segment::name(timeline, number, wal::geometry());
-        ps_status::set_activity(&format!("recovering {name}"));
-        Ok(true)
     }
 
     /// A new segment is asked for: is it time for a restartpoint? C: the first part of `XLogPageRead`.
@@ -283,19 +282,23 @@ impl Source {
     ) -> Result<Option<usize>, ReadError> {
         let Some(open) = &self.open else { return Err(silent(request.page)) };
         let timeline = self.file_timeline;
-        let read = wal::read_segment(&open.file, request, buf, timeline, wal::geometry());
+        // Whole pages are there, but of the last one perhaps not all of it.
+        let readable = self.readable(request.page, buf.len());
+        let pages = readable.next_multiple_of(XLOG_BLCKSZ).min(buf.len());
+        let read = wal::read_segment(&open.file, request, &mut buf[..pages], timeline, wal::geometry());
         let standby = wal::restore::standby_mode();
         let checked = read.and_then(|valid| {
             // Otherwise the reader does it: there is no second place to try.
             if standby {
                 check.check(request.page, buf, timeline)?;
             }
-            on_expected_timelines(request, &buf[..valid], timeline)
+            let expected = segments::on_expected_timelines(request, &buf[..valid.min(readable)], timeline)?;
+            Ok(self.before_its_end(request, expected))
         });
         match checked {
             Ok(valid) => Ok(Some(valid)),
             Err(error) => {
-                let severity = self.severity_at(self.severity, request.page + request.need as u64);
+                let severity = self.severity_at(self.purpose.severity(), request.page + request.need as u64);
                 report_at(severity, &error.message);
                 self.set_failed();
                 self.read_from = Place::Any;
@@ -303,30 +306,6 @@ impl Source {
             }
         }
     }
-}
-
-/// How much of what was read is on timelines that may be replayed: whole pages, at least the first. What is no page of this
-/// place at all is the reader's business. C: the check of `latestPageTLI` in `ReadRecord`.
-fn on_expected_timelines(
-    request: PageRequest,
-    bytes: &[u8],
-    of_file: TimeLineId,
-) -> Result<usize, ReadError> {
-    for (index, bytes) in bytes.chunks(XLOG_BLCKSZ).enumerate() {
-        let page = request.page + (index * XLOG_BLCKSZ) as u64;
-        let header = PageHeader::decode(&bytes[..LONG_HEADER]);
-        if header.magic != PAGE_MAGIC || header.page_addr != page || state::is_expected(header.timeline) {
-            continue;
-        }
-        if index > 0 {
-            return Ok(index * XLOG_BLCKSZ);
-        }
-        let name = wal::segment::name(of_file, wal::geometry().segment(page), wal::geometry());
-        let (found, offset) = (header.timeline.0, wal::geometry().offset(page));
-        let message = format!("unexpected timeline ID {found} in log segment {name}, offset {offset}");
-        return Err(ReadError { message, kind: ReadErrorKind::Invalid, lsn: page });
-    }
-    Ok(bytes.len())
 }
 
 /// What a request is for, as PostgreSQL counts: the end of the record's fixed part, or of what it has on this page.
@@ -360,14 +339,6 @@ fn name_of(place: Place) -> &'static str {
     }
 }
 
-/// Timelines that may have a segment, newest first: none that begins behind it, none older than the one that the segment before
-/// it was on.
-fn candidates(history: &History, at_least: TimeLineId, number: SegNo) -> Vec<TimeLineId> {
-    let begins_by = |begin: Lsn| begin == Lsn::INVALID || wal::geometry().segment(begin) <= number;
-    let entries = history.0.iter().take_while(|entry| entry.tli >= at_least);
-    entries.filter(|entry| begins_by(entry.begin)).map(|entry| entry.tli).collect()
-}
-
 impl PageSource for Source {
     fn read(
         &mut self,
@@ -377,8 +348,15 @@ impl PageSource for Source {
     ) -> Result<usize, ReadError> {
         let number = wal::geometry().segment(request.page);
         self.leave_segment(number);
+        if self.is_left_behind(self.file_timeline, request.record) {
+            self.close();
+        }
+        if self.read_from != Place::Stream {
+            // What lies before has been replayed. A walreceiver wakes them itself.
+            wake_cascade();
+        }
         loop {
-            if self.open.is_none() {
+            if self.open.is_none() || self.read_from == Place::Stream && !self.has_arrived(request) {
                 match self.wait_for_segment(request) {
                     Ok(true) => {}
                     Ok(false) => {

@@ -47,6 +47,10 @@ pub(crate) struct State {
     pub(crate) backup_end: Cell<Lsn>,
     /// Its end must come. C: `backupEndRequired`.
     pub(crate) backup_end_required: Cell<bool>,
+    /// WAL is looked for in the stream of a primary. C: `currentSource == XLOG_FROM_STREAM`.
+    pub(crate) streaming: Cell<bool>,
+    /// The walreceiver has old settings. C: `pendingWalRcvRestart`.
+    pub(crate) restart_receiver: Cell<bool>,
 }
 
 impl State {
@@ -66,6 +70,8 @@ impl State {
             backup_start: Cell::new(Lsn::INVALID),
             backup_end: Cell::new(Lsn::INVALID),
             backup_end_required: Cell::new(false),
+            streaming: Cell::new(false),
+            restart_receiver: Cell::new(false),
         }
     }
 }
@@ -102,6 +108,16 @@ pub(crate) fn expected() -> Option<History> {
 /// Is a timeline one of those? C: `tliInHistory(.., expectedTLEs)`.
 pub(crate) fn is_expected(timeline: TimeLineId) -> bool {
     with(|state| state.expected.borrow().as_ref().is_some_and(|history| history.contains(timeline)))
+}
+
+/// Where the history that is followed leaves a timeline. A segment of that timeline may go on behind it, with what another
+/// server went on to do: none of it may be replayed. `None` for the newest timeline, for strangers, and after a crash.
+pub(crate) fn left_at(timeline: TimeLineId) -> Option<Lsn> {
+    with(|state| {
+        let history = state.expected.borrow();
+        let history = history.as_ref().filter(|_| state.in_archive.get())?;
+        history.switch_point(timeline).map(|(end, _)| end)
+    })
 }
 
 /// See [`expected`]; with its newest timeline as the one to recover to (S2).

@@ -16,6 +16,8 @@ use storage::ReadMode;
 
 use super::*;
 
+mod stream;
+
 const SEGMENT: u32 = 1 << 20;
 const SYSTEM: u64 = 4711;
 const NODE: RelFileNode = RelFileNode { spc: DEFAULT_TABLESPACE, db: Oid(5), rel: Oid(16384) };
@@ -80,9 +82,16 @@ fn control_file() -> ControlFileData {
 
 /// A new cluster, as initdb leaves it.
 fn make_cluster(dir: &Path) {
-    for sub in
-        ["global", "base/5", "pg_wal/archive_status", "pg_xact", "pg_subtrans", "pg_stat", "pg_stat_tmp"]
-    {
+    for sub in [
+        "global",
+        "base/5",
+        "pg_wal/archive_status",
+        "pg_xact",
+        "pg_subtrans",
+        "pg_stat",
+        "pg_stat_tmp",
+        "pg_replslot",
+    ] {
         std::fs::create_dir_all(dir.join(sub)).unwrap();
     }
     for sub in ["pg_multixact/offsets", "pg_multixact/members"] {
@@ -115,6 +124,7 @@ fn life<R: Send>(dir: &Path, body: impl FnOnce() -> R + Send) -> R {
             storage::reserve_with(&mut reservation, 64);
             transam::reserve(&mut reservation, procs);
             lmgr::reserve(&mut reservation, procs, limits.max_backends() as usize);
+            replication::reserve(&mut reservation, procs);
             checkpointer::reserve(&mut reservation, procs);
             let segment = Segment::create_private(reservation).unwrap();
             shmem::init_process(BackendType::Startup, 0).unwrap();
@@ -371,6 +381,7 @@ fn starts_crashes_and_starts_again() {
 
     a_record_without_its_end_is_overwritten(dir);
     goes_forward_from_a_copy(dir);
+    stream::follows_a_primary(dir);
 
     damaged_clusters_do_not_start(dir);
 }

@@ -39,6 +39,7 @@ use shmem::{LwLock, PgProc, Reservation, ShmSlice, ShmVar, all_procs, my_proc, s
 
 pub use horizons::{
     GlobalVis, RelationKind, horizon_for, oldest_considered_running, replace_last_horizon_xmin,
+    replication_horizons,
 };
 use known::Known;
 pub(crate) use prepared::{add_prepared, clear_transaction, remove_prepared};

@@ -97,6 +97,9 @@ fn redo_end(xid: Xid, parsed: &Parsed, commit: bool, record: &DecodedRecord<'_>)
     if parsed.force_sync || !parsed.files.is_empty() {
         wal::flush(record.end_lsn);
     }
+    if parsed.apply_feedback {
+        wal::recovery::request_reply();
+    }
     if parsed.files.is_empty() { Ok(()) } else { drop_files(&parsed.files) }
 }
 

@@ -20,6 +20,8 @@
 //! - **X3** Locks are given up after the id has left the process array: who waited for the lock sees the outcome.
 //! - **X4** Between the commit record and the end nothing may fail: an error would have to undo a commit.
 //! - **X5** A parent's id is older than its children's.
+//! - **X6** Synchronous standbys are waited for outside of critical sections, while others still see the transaction as running
+//!   and its locks are held. The wait cannot fail (X4).
 //!
 //! C counterpart: access/transam/xact.c.
 

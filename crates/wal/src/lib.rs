@@ -72,6 +72,6 @@ pub use shared::{
     set_checkpoint_requester, set_current_xid_source, set_insert_allowed, timeline,
 };
 pub use write::{
-    background_flush, flush, flush_lsn, needs_flush, set_async_commit_lsn, set_walwriter_sleeping, try_flush,
-    write_lsn,
+    background_flush, flush, flush_lsn, needs_flush, set_async_commit_lsn, set_flush_listener,
+    set_walwriter_sleeping, try_flush, write_lsn,
 };

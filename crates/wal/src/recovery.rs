@@ -38,6 +38,10 @@ thread_local! {
     static CONSISTENT: Cell<bool> = const { Cell::new(false) };
     static ACTIVE: Cell<bool> = const { Cell::new(false) };
     static PROMOTED: Cell<bool> = const { Cell::new(false) };
+    /// C: `XLogReceiptTime`, and `XLogReceiptSource == XLOG_FROM_STREAM`.
+    static RECEIPT: Cell<(i64, bool)> = const { Cell::new((0, false)) };
+    /// C: `doRequestWalReceiverReply`.
+    static REPLY_WANTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// C: `XLogRecoveryShmemSize`, `XLogRecoveryShmemInit`.
@@ -125,6 +129,27 @@ pub fn chunk_start_time() -> Option<i64> {
 /// See [`chunk_start_time`]; 0 for none. C: `SetCurrentChunkStartTime`.
 pub fn set_chunk_start_time(pg_micros: i64) {
     CONTROL.get().chunk_start_time.store(pg_micros, SeqCst);
+}
+
+/// In the startup process: when the WAL being replayed came, in microseconds since 2000-01-01 (0 before any has), and whether a
+/// primary sent it. C: `GetXLogReceiptTime`.
+pub fn receipt() -> (i64, bool) {
+    RECEIPT.get()
+}
+
+/// See [`receipt`]; without a time, that of before stays.
+pub fn set_receipt(pg_micros: Option<i64>, from_stream: bool) {
+    RECEIPT.set((pg_micros.unwrap_or(RECEIPT.get().0), from_stream));
+}
+
+/// The record being replayed is one whose replay somebody on the primary waits for. C: `XLogRequestWalReceiverReply`.
+pub fn request_reply() {
+    REPLY_WANTED.set(true);
+}
+
+/// Was there one? Once.
+pub fn take_reply_request() -> bool {
+    REPLY_WANTED.take()
 }
 
 fn nonzero(time: &AtomicI64) -> Option<i64> {

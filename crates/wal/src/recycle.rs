@@ -225,34 +225,51 @@ pub fn preallocate(end: Lsn, timeline: TimeLineId) -> Result<u32> {
     Ok(u32::from(segment::make(segment + 1, timeline)?))
 }
 
+/// Gives up the replication slots that need WAL before this segment, and says whether there was one: `replication` is above
+/// this crate. C: `InvalidateObsoleteReplicationSlots`.
+pub type GiveUpSlots = fn(SegNo) -> Result<bool>;
+
 /// The WAL part of a checkpoint's clean-up: which segments are no longer needed since recovery would start at `redo`,
 /// and one more made in advance. `end` is the end of the checkpoint's record. C: the end of `CreateCheckPoint`.
 ///
 /// # Errors
 /// What [`remove_old_files`] and [`preallocate`] return.
-pub fn after_checkpoint(redo: Lsn, end: Lsn, timeline: TimeLineId, shutdown: bool) -> Result<SegmentCounts> {
-    let mut counts = remove_unneeded(redo, end, timeline)?;
+pub fn after_checkpoint(
+    redo: Lsn,
+    end: Lsn,
+    timeline: TimeLineId,
+    shutdown: bool,
+    give_up: GiveUpSlots,
+) -> Result<SegmentCounts> {
+    let mut counts = remove_unneeded(redo, end, timeline, give_up)?;
     if !shutdown {
         counts.added = preallocate(end, timeline)?;
     }
     Ok(counts)
 }
 
-/// The same for a restartpoint: WAL ends where replay is, and segments that are kept for later use get the names of the
-/// timeline that is being replayed, or of the new one if recovery has ended meanwhile. C: the end of `CreateRestartPoint`.
+/// The same for a restartpoint: WAL ends where replay is, or what a primary has sent (`received`, invalid for none), and segments
+/// that are kept for later use get the names of the timeline that is being replayed, or of the new one if recovery has ended
+/// meanwhile. C: the end of `CreateRestartPoint`.
 ///
 /// # Errors
 /// What [`remove_old_files`] and [`preallocate`] return.
-pub fn after_restartpoint(redo: Lsn) -> Result<SegmentCounts> {
-    let (end, replayed_timeline) = recovery_point::replayed();
+pub fn after_restartpoint(redo: Lsn, received: Lsn, give_up: GiveUpSlots) -> Result<SegmentCounts> {
+    let (replayed, replayed_timeline) = recovery_point::replayed();
+    let end = replayed.max(received);
     let timeline = if in_recovery() { replayed_timeline } else { timeline() };
-    let mut counts = remove_unneeded(redo, end, timeline)?;
+    let mut counts = remove_unneeded(redo, end, timeline, give_up)?;
     counts.added = preallocate(end, timeline)?;
     Ok(counts)
 }
 
-fn remove_unneeded(redo: Lsn, end: Lsn, timeline: TimeLineId) -> Result<SegmentCounts> {
-    match keep_from(end, geometry().segment(redo)).checked_sub(1) {
+fn remove_unneeded(redo: Lsn, end: Lsn, timeline: TimeLineId, give_up: GiveUpSlots) -> Result<SegmentCounts> {
+    let candidate = geometry().segment(redo);
+    let mut oldest = keep_from(end, candidate);
+    if give_up(oldest)? {
+        oldest = keep_from(end, candidate);
+    }
+    match oldest.checked_sub(1) {
         Some(last) => remove_old_files(last, redo, end, timeline),
         None => Ok(SegmentCounts::default()),
     }

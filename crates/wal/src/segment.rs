@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use activity::counters;
 use common::{Lsn, SqlState, TimeLineId};
 use elog::{Result, errno_text, error, pg_error};
 use file::{File, OpenFlags};
@@ -258,6 +259,34 @@ pub(crate) fn open_existing(segment: SegNo, timeline: TimeLineId) -> Result<File
             errno_text(&error)
         )
     })
+}
+
+/// Makes durable what the walreceiver has written to a segment, as `wal_sync_method` says. C: `issue_xlog_fsync`.
+///
+/// A failure is a PANIC: nobody knows what of it is on disk.
+pub fn sync_received(file: &File, segment: SegNo, timeline: TimeLineId) {
+    let method = SyncMethod::configured();
+    if !guc::vars::FSYNC.get() || method.syncs_by_itself() {
+        return;
+    }
+    let started = guc::vars::TRACK_WAL_IO_TIMING.get().then(std::time::Instant::now);
+    let (verb, synced) = match method {
+        SyncMethod::Fsync => ("fsync", file.sync(WaitEvent::WAL_SYNC)),
+        _ => ("fdatasync", file.data_sync(WaitEvent::WAL_SYNC)),
+    };
+    counters::wal(|wal| {
+        counters::add(&wal.sync, 1);
+        counters::add(&wal.sync_micros, started.map_or(0, |started| started.elapsed().as_micros() as i64));
+    });
+    if let Err(error) = synced {
+        let name = name(timeline, segment, geometry());
+        elog::abort(pg_error!(
+            Panic,
+            elog::sqlstate_for_file_access(&error),
+            "could not {verb} file \"{name}\": {}",
+            errno_text(&error)
+        ));
+    }
 }
 
 const _: () = assert!((1 << 20) % XLOG_BLCKSZ == 0);

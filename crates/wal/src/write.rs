@@ -10,6 +10,7 @@
 //! C counterpart: `XLogWrite`, `XLogFlush`, `XLogBackgroundFlush`, `issue_xlog_fsync` of xlog.c.
 
 use std::cell::{Cell, RefCell};
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,26 @@ thread_local! {
     static OPEN: RefCell<Option<OpenSegment>> = const { RefCell::new(None) };
     /// When the WAL writer flushed last.
     static LAST_FLUSH: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// This process has flushed what the listener has not been told of. C: `wake_wal_senders`.
+    static FLUSHED_MORE: Cell<bool> = const { Cell::new(false) };
+}
+
+static FLUSH_LISTENER: OnceLock<fn()> = OnceLock::new();
+
+/// Registers whom to tell that more WAL is durable: who sends it to standbys. It is called outside of the write lock by the
+/// process that has flushed, which has locks of its own perhaps; it must be cheap and cannot fail. The first registration
+/// counts. C: `WalSndWakeup`.
+pub fn set_flush_listener(listener: fn()) {
+    let _ = FLUSH_LISTENER.set(listener);
+}
+
+/// What this process has flushed since the last call is worth telling. C: `WalSndWakeupProcessRequests`.
+fn tell_listener() {
+    if FLUSHED_MORE.replace(false)
+        && let Some(listener) = FLUSH_LISTENER.get()
+    {
+        listener();
+    }
 }
 
 struct OpenSegment {
@@ -87,6 +108,7 @@ pub fn try_flush(upto: Lsn) -> Result<()> {
     elog::start_critical_section();
     flush_group(upto);
     elog::end_critical_section();
+    tell_listener();
     let flushed = flush_lsn();
     if flushed < upto {
         return Err(error!(
@@ -236,6 +258,7 @@ pub fn background_flush() -> bool {
     }
     drop(writer);
     elog::end_critical_section();
+    tell_listener();
     // Buffers made ready here need not be made ready by somebody who is in a hurry.
     advance_buffers(None);
     true
@@ -333,7 +356,9 @@ fn publish(done: Lsn, flushed: Lsn) {
     debug_assert!(flushed <= done && done.0 >= shared.written.load(Ordering::Relaxed));
     // W3: first what is written, then what is durable, so that nobody sees the second above the first.
     shared.written.store(done.0, Ordering::Release);
-    shared.flushed.fetch_max(flushed.0, Ordering::AcqRel);
+    if shared.flushed.fetch_max(flushed.0, Ordering::AcqRel) < flushed.0 {
+        FLUSHED_MORE.set(true);
+    }
     shared.write_request.fetch_max(done.0, Ordering::Relaxed);
 }
 

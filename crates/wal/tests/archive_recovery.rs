@@ -396,10 +396,10 @@ fn segments_stay_until_they_are_archived(world: &World) {
     // wal_keep_size keeps what is archived as well.
     names.iter().for_each(|name| archive::force_done(name));
     set("wal_keep_size", "1MB");
-    assert_eq!(recycle::after_checkpoint(end, end, three, true).unwrap().removed, 1);
+    assert_eq!(recycle::after_checkpoint(end, end, three, true, |_| Ok(false)).unwrap().removed, 1);
     assert!(!world.wal(names[1]).exists() && world.wal(names[2]).exists());
     set("wal_keep_size", "0");
-    assert_eq!(recycle::after_checkpoint(end, end, three, true).unwrap().removed, 1);
+    assert_eq!(recycle::after_checkpoint(end, end, three, true, |_| Ok(false)).unwrap().removed, 1);
     set("archive_mode", "off");
 }
 
@@ -424,7 +424,7 @@ fn a_restartpoint_tidies_up(world: &World) {
         let work = || {
             wal::segment::set_wal_dir(Some(dir));
             shmem::init_process(common::BackendType::Checkpointer, 0).unwrap();
-            let counts = recycle::after_restartpoint(Lsn(12 * size + 40)).unwrap();
+            let counts = recycle::after_restartpoint(Lsn(12 * size + 40), Lsn(0), |_| Ok(false)).unwrap();
             shmem::proc::release();
             assert_eq!((counts.removed, counts.recycled), (removed, recycled), "{counts:?}");
         };

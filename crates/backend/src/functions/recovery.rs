@@ -43,9 +43,9 @@ fn position(lsn: Lsn) -> Datum {
     if lsn != Lsn::INVALID { Datum::Lsn(lsn.0) } else { Datum::Null }
 }
 
-/// Nothing is received yet: there is no replication.
+/// Stays what it was when streaming has ended; NULL if nothing was ever asked for.
 fn pg_last_wal_receive_lsn(_: Cx<'_, '_>, _: &[Datum]) -> Result<Datum> {
-    Ok(Datum::Null)
+    Ok(position(replication::walrcv::flushed().lsn))
 }
 
 /// Stays what it was when recovery has ended; NULL if there was nothing to recover.

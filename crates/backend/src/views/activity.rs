@@ -2,11 +2,13 @@
 //!
 //! C counterpart: utils/adt/pgstatfuncs.c.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use activity::{Activity, ClientAddr};
 use common::BackendType;
 use elog::Result;
+use shmem::PgProc;
 use types::{Datum, oid};
 
 use super::{Columns, Rows};
@@ -54,13 +56,7 @@ fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
     let permitted = |value: Datum| if allowed { value } else { Datum::Null };
     let text = |value: Option<&str>| value.map_or(Datum::Null, Datum::text);
     let moment = |micros: i64| known(micros != 0 && allowed, Datum::TimestampTz(micros));
-    let (address, port) = match row.client {
-        ClientAddr::None => (Datum::Null, Datum::Null),
-        ClientAddr::Local => (Datum::Null, Datum::Int4(-1)),
-        ClientAddr::Tcp(ip, port) => {
-            (types::io::input(oid::INET, -1, &ip.to_string())?, Datum::Int4(i32::from(port)))
-        }
-    };
+    let (address, port) = client(row)?;
     let wait = shmem::all_procs().get(row.pgprocno).map_or(0, |proc| proc.wait_event_info.load(Relaxed));
     let query = match (allowed, row.backend_type) {
         (false, _) => Datum::text("<insufficient privilege>"),
@@ -84,8 +80,8 @@ fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
         permitted(text(shmem::wait_event::type_name(wait))),
         permitted(text(shmem::wait_event::event_name(wait))),
         permitted(text(row.state.word())),
-        Datum::Null,
-        Datum::Null,
+        proc_xid(row, |proc| &proc.xid),
+        backend_xmin(row),
         Datum::Null,
         query,
         known(
@@ -93,6 +89,27 @@ fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
             Datum::text(row.backend_type.description()),
         ),
     ])
+}
+
+/// Its address and port.
+pub(super) fn client(row: &Activity) -> Result<(Datum, Datum)> {
+    Ok(match row.client {
+        ClientAddr::None => (Datum::Null, Datum::Null),
+        ClientAddr::Local => (Datum::Null, Datum::Int4(-1)),
+        ClientAddr::Tcp(ip, port) => {
+            (types::io::input(oid::INET, -1, &ip.to_string())?, Datum::Int4(i32::from(port)))
+        }
+    })
+}
+
+/// The oldest transaction that it, or the standby that it serves, may still look at.
+pub(super) fn backend_xmin(row: &Activity) -> Datum {
+    proc_xid(row, |proc| &proc.xmin)
+}
+
+fn proc_xid(row: &Activity, field: fn(&PgProc) -> &AtomicU32) -> Datum {
+    let xid = shmem::all_procs().get(row.pgprocno).map_or(0, |proc| field(proc).load(Relaxed));
+    if xid == 0 { Datum::Null } else { Datum::Xid(xid) }
 }
 
 pub(super) const SSL_COLUMNS: Columns = &[

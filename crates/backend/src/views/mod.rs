@@ -4,10 +4,14 @@
 
 mod activity; // processes
 mod prepared; // prepared transactions
+mod progress; // base backups
+pub(crate) mod replication; // walsenders
 mod roles; // roles
 mod session; // what this session has prepared and opened
 mod settings; // configuration
+pub(crate) mod slots; // replication slots
 pub(crate) mod statistics; // counters and locks
+pub(crate) mod walreceiver; // the walreceiver
 
 use std::rc::Rc;
 
@@ -59,6 +63,11 @@ pub(crate) static VIEWS: &[View] = &[
     view("pg_cursors", session::CURSORS_COLUMNS, session::cursors),
     view("pg_timezone_names", session::TIMEZONE_COLUMNS, session::timezone_names),
     view("pg_stat_database_conflicts", statistics::CONFLICTS_COLUMNS, statistics::database_conflicts),
+    view("pg_stat_replication", replication::COLUMNS, replication::stat_replication),
+    view("pg_replication_slots", slots::COLUMNS, slots::slots),
+    view("pg_stat_replication_slots", slots::STATISTICS_COLUMNS, slots::statistics),
+    view("pg_stat_wal_receiver", walreceiver::COLUMNS, walreceiver::stat_wal_receiver),
+    view("pg_stat_progress_basebackup", progress::BASE_BACKUP_COLUMNS, progress::base_backups),
 ];
 
 /// OIDs from here on are the views', in the order above: from the range of a cluster's own first objects.

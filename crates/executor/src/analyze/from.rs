@@ -2,13 +2,15 @@
 //!
 //! C counterpart: `transformFromClauseItem` of parse_clause.c and `addRangeTableEntryFor*` of parse_relation.c.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
 
 use common::{Oid, SqlState};
-use elog::{Result, error};
+use elog::{PgError, Result, error};
 use parser::ast::{
-    self, Alias, ColumnDef, Expr as AstExpr, FromItem, JoinKind, RangeVar, SelectStmt, TableLockMode,
+    self, Alias, ColumnDef, Expr as AstExpr, ExprKind, FromItem, JoinKind, RangeVar, SelectStmt,
+    TableLockMode,
 };
 use types::cast::Context;
 use types::oid;
@@ -274,10 +276,15 @@ impl Analyzer<'_> {
         loc: u32,
     ) -> Result<Item> {
         let depth = self.depth();
+        let written = functions.len();
+        let functions = one_array_each(functions);
         let single = functions.len() == 1;
+        if !single && !coldefs.is_empty() {
+            return Err(self.ambiguous_column_definitions(written, loc));
+        }
         let mut columns = Vec::new();
         let mut scanned = Vec::new();
-        for (expr, own_coldefs) in functions {
+        for (expr, own_coldefs) in functions.as_ref() {
             let source = self.function_in_from(expr)?;
             let name = function_name(expr);
             let coldefs = if single && own_coldefs.is_empty() { coldefs } else { own_coldefs };
@@ -307,6 +314,19 @@ impl Analyzer<'_> {
         self.scope().items[entries.start].kind = ItemKind::Other("a function");
         let scan = FunctionScan { alias: shown, base, functions: scanned, ordinality, lateral };
         Ok(Item { from: From::Function(Rc::new(scan)), slots, entries })
+    }
+
+    /// Of which of several functions would they be? `written` of them stood in the text.
+    fn ambiguous_column_definitions(&self, written: usize, loc: u32) -> PgError {
+        let (what, hint) = if written == 1 {
+            let hint = "Use separate UNNEST() calls inside ROWS FROM(), and attach a column definition list to each one.";
+            ("UNNEST() with multiple arguments", hint)
+        } else {
+            let hint = "Put a separate column definition list for each function inside ROWS FROM().";
+            ("ROWS FROM() with multiple functions", hint)
+        };
+        let message = format!("{what} cannot have a column definition list");
+        self.error(SqlState::SYNTAX_ERROR, loc, message).hint(hint)
     }
 
     /// The columns a function in FROM has, and whether they are the fields of one record.
@@ -524,4 +544,38 @@ fn has_sublink(expr: &Expr) -> bool {
     let mut found = false;
     expr.for_each_child(&mut |child| found |= has_sublink(child));
     found
+}
+
+/// `unnest(a, b)` in FROM means `ROWS FROM (unnest(a), unnest(b))`: there is no function that would do it.
+/// C: in `transformRangeFunction`.
+fn one_array_each(functions: &[(AstExpr, Vec<ColumnDef>)]) -> Cow<'_, [(AstExpr, Vec<ColumnDef>)]> {
+    let is_plural = |(expr, own): &(AstExpr, Vec<ColumnDef>)| match &expr.kind {
+        ExprKind::Function(call) => {
+            let is_plain = !call.star && !call.distinct && !call.variadic && !call.over;
+            let is_plain = is_plain && call.order_by.is_empty() && call.filter.is_none();
+            call.name == ["unnest"] && call.args.len() > 1 && is_plain && own.is_empty()
+        }
+        _ => false,
+    };
+    if !functions.iter().any(is_plural) {
+        return Cow::Borrowed(functions);
+    }
+    let mut apart = Vec::new();
+    for function in functions {
+        match &function.0.kind {
+            ExprKind::Function(call) if is_plural(function) => {
+                for arg in &call.args {
+                    let mut one = (**call).clone();
+                    one.name = vec!["pg_catalog".into(), "unnest".into()];
+                    (one.args, one.arg_names) = (vec![arg.clone()], vec![None]);
+                    // As deep as before at most.
+                    let mut expr = function.0.clone();
+                    expr.kind = ExprKind::Function(Box::new(one));
+                    apart.push((expr, Vec::new()));
+                }
+            }
+            _ => apart.push(function.clone()),
+        }
+    }
+    Cow::Owned(apart)
 }

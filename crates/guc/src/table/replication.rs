@@ -22,7 +22,7 @@ settings! {
             "Sets the maximum time to wait for WAL replication.";
     }
     "Replication / Primary Server" {
-        string SYNCHRONOUS_STANDBY_NAMES sighup ("") [LIST_INPUT]
+        string SYNCHRONOUS_STANDBY_NAMES sighup ("") [LIST_INPUT] => synchronous_standby_names
             "Number of synchronous standbys and list of names of potential synchronous ones.";
         int    VACUUM_DEFER_CLEANUP_AGE  sighup (0, 0..=1000000)
             "Number of transactions by which VACUUM and HOT cleanup should be deferred, if any.";

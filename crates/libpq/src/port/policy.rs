@@ -62,6 +62,12 @@ pub trait WaitPolicy {
         let _ = (waiting_to, begins);
     }
 
+    /// Appends reports for the client that are not in the port's buffer yet: a long answer takes them along where they
+    /// happened.
+    fn take_reports(&mut self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
+
     /// Waits for the socket, the latch, the postmaster's death and the deadline.
     ///
     /// # Errors

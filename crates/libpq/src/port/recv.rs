@@ -55,6 +55,37 @@ impl Port {
         self.read_limited(body, policy, message::size_limit)
     }
 
+    /// A message that is here as a whole, or `None`: a client that sends half of one and stops holds nobody up. (Only one that
+    /// does not fit into the buffer is waited for.) The limit is the caller's, who may refuse a type as soon as it is known.
+    /// C: `pq_getbyte_if_available` and `pq_getmessage`, which waits.
+    ///
+    /// # Errors
+    /// What `limit` says, and what the policy decides while waiting.
+    pub fn try_read_message(
+        &mut self,
+        body: &mut Vec<u8>,
+        policy: &mut dyn WaitPolicy,
+        limit: impl Fn(u8) -> Result<usize>,
+    ) -> Result<Option<Incoming>> {
+        while !self.received.has_message(&limit)? {
+            self.received.make_room();
+            let mut bytes = mem::take(&mut self.received.bytes);
+            let result = self.try_receive(&mut bytes[self.received.end..]);
+            self.received.bytes = bytes;
+            match result {
+                // The reading below meets the end too, and knows what to say of it.
+                Ok(0) => break,
+                Ok(count) => self.received.end += count,
+                Err(TryError::Blocked(_)) => return Ok(None),
+                Err(error) => {
+                    error.receive_report().report();
+                    return Ok(Some(Incoming::Broken));
+                }
+            }
+        }
+        self.read_limited(body, policy, limit).map(Some)
+    }
+
     /// The same with other limits: during authentication only `p` is expected.
     pub(crate) fn read_limited(
         &mut self,
@@ -182,13 +213,8 @@ impl Port {
                     self.received.waits_expected = PROBE_INTERVAL;
                     self.wait(direction, policy)?;
                 }
-                Err(TryError::Os(errno)) => {
-                    // A reset is how many a client says goodbye, but C complains too.
-                    commerror(errno, "could not receive data from client").report();
-                    return Ok(0);
-                }
-                Err(TryError::Tls(text)) => {
-                    protocol_violation(&format!("SSL error: {text}")).report();
+                Err(error) => {
+                    error.receive_report().report();
                     return Ok(0);
                 }
             }
@@ -199,6 +225,18 @@ impl Port {
 impl ReceiveBuffer {
     fn available(&self) -> usize {
         self.end - self.start
+    }
+
+    /// Whether the next message can be read now: it is here as a whole, has an impossible length, or is too long to be
+    /// collected here.
+    fn has_message(&self, limit: impl Fn(u8) -> Result<usize>) -> Result<bool> {
+        let here = &self.bytes[self.start..self.end];
+        let Some(kind) = here.first() else { return Ok(false) };
+        let limit = limit(*kind)?;
+        let &[_, a, b, c, d, ..] = here else { return Ok(false) };
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let is_refused = length < 4 || length > limit;
+        Ok(is_refused || length >= RECEIVE_BUFFER_SIZE || here.len() > length)
     }
 
     /// The next `count` bytes, which must be available.
@@ -228,6 +266,18 @@ impl ReceiveBuffer {
 /// A complaint for the log alone: the client would not understand it or is not there. C: `COMMERROR`.
 pub(crate) fn protocol_violation(text: &str) -> PgError {
     pg_error!(LogServerOnly, SqlState::PROTOCOL_VIOLATION, "{text}")
+}
+
+impl TryError {
+    /// What the log says about a failed read.
+    fn receive_report(&self) -> PgError {
+        match self {
+            // A reset is how many a client says goodbye, but C complains too.
+            TryError::Os(errno) => commerror(*errno, "could not receive data from client"),
+            TryError::Tls(text) => protocol_violation(&format!("SSL error: {text}")),
+            TryError::Blocked(_) => protocol_violation("could not receive data from client"),
+        }
+    }
 }
 
 /// The same for a failed call on the socket. C: `errcode_for_socket_access` and `%m`.

@@ -221,3 +221,77 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn a_direct_message_goes_before_what_comes_later() {
+    let (mut port, mut client) = port_pair();
+    // More than the socket takes at once.
+    let length = 1_000_000;
+    let message = port.direct_buffer(length + 100);
+    message[0] = b'd';
+    message[1..5].copy_from_slice(&(length as u32 - 1).to_be_bytes());
+    message[5..length].fill(7);
+    assert!(!port.is_send_pending(), "not before it is said to go");
+    port.send_direct(length);
+    port.flush_if_writable().unwrap();
+    assert!(port.is_send_pending());
+    reply::copy_done(port.out());
+    let reader = std::thread::Builder::new().spawn(move || {
+        let first = client.receive_message();
+        (first, client.receive_message(), client)
+    });
+    port.flush(&mut Patient).unwrap();
+    assert!(!port.is_send_pending());
+    let ((kind, body), last, client) = reader.unwrap().join().unwrap();
+    assert!(kind == b'd' && body.len() == length - 5 && body.iter().all(|b| *b == 7));
+    assert_eq!(last, (b'c', Vec::new()));
+    drop(client);
+    port.direct_buffer(10);
+    port.send_direct(10);
+    port.flush(&mut Patient).unwrap_err();
+    assert!(port.is_lost() && !port.is_send_pending());
+}
+
+#[test]
+fn reading_what_is_there_does_not_wait() {
+    let limit = |kind: u8| match kind {
+        b'd' => Ok(100),
+        other => Err(fatal!(SqlState::PROTOCOL_VIOLATION, "no place for {}", char::from(other))),
+    };
+    let (mut port, mut client) = port_pair();
+    let mut body = Vec::new();
+    assert_eq!(port.try_read_message(&mut body, &mut Patient, limit).unwrap(), None);
+    client.send_message(b'd', b"one");
+    client.send_message(b'd', b"");
+    for expected in [&b"one"[..], b""] {
+        let read = port.try_read_message(&mut body, &mut Patient, limit).unwrap();
+        assert_eq!((read, &*body), (Some(Incoming::Message(b'd')), expected));
+    }
+    assert_eq!(port.try_read_message(&mut body, &mut Patient, limit).unwrap(), None);
+    // Half a message is none yet, wherever it is cut; its type is looked at all the same.
+    for cut in [1, 4, 5, 7] {
+        let whole = b"d\0\0\0\x07two";
+        client.send(&whole[..cut]);
+        assert_eq!(port.try_read_message(&mut body, &mut Patient, limit).unwrap(), None, "{cut}");
+        client.send(&whole[cut..]);
+        let read = port.try_read_message(&mut body, &mut Patient, limit).unwrap();
+        assert_eq!((read, &*body), (Some(Incoming::Message(b'd')), &b"two"[..]), "{cut}");
+    }
+    client.send_message(b'd', &[0; 200]);
+    let (read, log) = captured_log(|| port.try_read_message(&mut body, &mut Patient, limit));
+    assert_eq!((read.unwrap(), log), (Some(Incoming::Broken), vec!["invalid message length".to_owned()]));
+    let (mut port, mut client) = port_pair();
+    client.send_message(b'Q', b"x");
+    let error = port.try_read_message(&mut body, &mut Patient, limit).unwrap_err();
+    assert_eq!(error.message, "no place for Q");
+    let (mut port, client) = port_pair();
+    client.close_write();
+    let read = port.try_read_message(&mut body, &mut Patient, limit).unwrap();
+    assert_eq!(read, Some(Incoming::Eof));
+    let (mut port, mut client) = port_pair();
+    client.send(b"d\0\0\0\x07tw");
+    client.close_write();
+    let (read, log) = captured_log(|| port.try_read_message(&mut body, &mut Patient, limit));
+    let expected = (Some(Incoming::Broken), vec!["incomplete message from client".to_owned()]);
+    assert_eq!((read.unwrap(), log), expected);
+}

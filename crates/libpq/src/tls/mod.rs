@@ -66,6 +66,17 @@ pub fn reload() {
     }
 }
 
+/// The hash of a certificate that RFC 5929 calls `tls-server-end-point`: what the walreceiver binds its SCRAM exchange to.
+/// C: `pgtls_get_peer_certificate_hash`.
+pub fn certificate_hash(certificate: &[u8]) -> Option<Vec<u8>> {
+    der::server_end_point(certificate)
+}
+
+/// The common name of a certificate's subject, if it has one.
+pub fn certificate_common_name(certificate: &[u8]) -> Option<String> {
+    der::describe(certificate)?.common_name
+}
+
 /// Logs that a connection could not be encrypted. C: the `COMMERROR`s of `be_tls_open_server`.
 pub(crate) fn log_failed_accept(text: &str) {
     pg_error!(LogServerOnly, SqlState::PROTOCOL_VIOLATION, "{text}").report();

@@ -65,7 +65,7 @@ fn reader(dir: &Path) -> Reader {
     guc::set_internal("wal_segment_size", &format!("{SEGMENT}B")).unwrap();
     wal::segment::set_wal_dir(Some(dir));
     state::with(|state| state.target_timeline.set(TimeLineId(1)));
-    let mut reader = Reader::with_source(Source::new(false), SEGMENT);
+    let mut reader = Reader::with_source(Source::new(false, Box::new(source::WalReceiver)), SEGMENT);
     reader.set_system_identifier(SYSTEM);
     reader
 }

@@ -1,5 +1,10 @@
 //! Which timelines a segment is looked for on, and which pages are no good.
 
+use common::TimeLineId;
+use wal::layout::PAGE_MAGIC;
+use wal::timeline::History;
+
+use super::segments::{candidates, on_expected_timelines};
 use super::*;
 
 const SEGMENT: u64 = 1 << 20;
@@ -27,7 +32,7 @@ fn newest_timelines_first_and_never_back() {
 
 #[test]
 fn the_same_complaint_is_made_once() {
-    let mut source = Source::new(false);
+    let mut source = Source::new(false, Box::new(WalReceiver));
     source.read_from = Place::PgWal;
     let mut at = |lsn| source.severity_at(Severity::Log, Lsn(lsn));
     assert_eq!(

@@ -42,6 +42,10 @@ pub(super) struct Horizons {
     catalog: Xid,
     data: Xid,
     temp: Xid,
+    /// `shared` without what slots need of catalogs. C: `shared_oldest_nonremovable_raw`.
+    shared_without_catalogs: Xid,
+    /// What replication slots need of catalogs.
+    slot_catalog_xmin: Xid,
 }
 
 impl Horizons {
@@ -90,6 +94,8 @@ pub(super) fn compute() -> Horizons {
         catalog: initial,
         data: initial,
         temp: if my_xid.is_valid() { my_xid } else { initial },
+        shared_without_catalogs: initial,
+        slot_catalog_xmin: Xid::INVALID,
     };
     for at in 0..control.count as usize {
         let proc = &all_procs()[PROCNOS.get()[at].load(Relaxed) as usize];
@@ -116,6 +122,8 @@ pub(super) fn compute() -> Horizons {
         h.shared = older(h.shared, oldest);
         h.data = older(h.data, oldest);
     }
+    // After the walk: a walsender publishes its slot's xmin before it withdraws its own.
+    let slots = replication::slot::required_xmin();
     drop(control);
     let defer = guc::vars::VACUUM_DEFER_CLEANUP_AGE.get() as u32;
     if defer > 0 && !in_recovery {
@@ -123,10 +131,27 @@ pub(super) fn compute() -> Horizons {
         h.shared = held_back(h.shared, defer, oldest);
         h.data = held_back(h.data, defer, oldest);
     }
+    add_slots(&mut h, slots);
     h.oldest_considered_running = older(h.oldest_considered_running, older(h.shared, h.data));
-    h.catalog = h.data;
     apply(&h);
     h
+}
+
+/// What standbys may look at that are perhaps away just now. C: the part of `ComputeXidHorizons` about `slot_xmin`.
+fn add_slots(h: &mut Horizons, (xmin, catalog_xmin): (Xid, Xid)) {
+    h.shared = older_valid(h.shared, xmin);
+    h.data = older_valid(h.data, xmin);
+    h.shared_without_catalogs = h.shared;
+    h.slot_catalog_xmin = catalog_xmin;
+    h.shared = older_valid(h.shared, catalog_xmin);
+    h.catalog = older_valid(h.data, catalog_xmin);
+}
+
+/// What a standby asks its primary to keep: for its own sessions and for the slots it has, of all tables and of catalogs
+/// (invalid for no more than of all tables). C: `GetReplicationHorizons`.
+pub fn replication_horizons() -> (Xid, Xid) {
+    let h = compute();
+    (h.shared_without_catalogs, h.slot_catalog_xmin)
 }
 
 /// `vacuum_defer_cleanup_age` ids earlier, but never before the oldest id there is. C: `TransactionIdRetreatSafely`.

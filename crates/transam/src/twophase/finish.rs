@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use common::{Oid, RelFileNode, SqlState, Xid};
 use elog::{PgError, Result, error, pg_error};
+use replication::syncrep;
 
 use super::prepare::set_mine;
 use super::state::State;
@@ -142,5 +143,7 @@ fn record_end(state: &State, commit: bool) -> Result<()> {
         xact::delay_checkpoints(false);
     }
     elog::end_critical_section();
+    // X6. Others still see it as running.
+    syncrep::wait_for_lsn(end, commit);
     Ok(())
 }

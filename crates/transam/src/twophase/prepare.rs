@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use common::{Oid, SqlState, Xid};
 use elog::{Result, error};
+use replication::syncrep;
 use wal::{Record, RmgrId};
 
 use super::state::State;
@@ -116,6 +117,8 @@ fn log(at: u32, xid: Xid, children: &[Xid], bytes: &[u8]) {
     }
     xact::delay_checkpoints(false);
     elog::end_critical_section();
+    // X6. It is prepared, but in the process array twice, and the locks are still ours.
+    syncrep::wait_for_lsn(end, false);
 }
 
 /// This session has nothing to do with it any more.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use common::{Lsn, SqlState, Xid};
 use elog::{Result, error, pg_error};
+use replication::syncrep;
 use shmem::proc::try_my_proc;
 
 use super::participants::{self, CommitExtras};
@@ -132,7 +133,7 @@ fn record_commit(extras: &CommitExtras) -> Result<Xid> {
     elog::start_critical_section();
     delay_checkpoints(true);
     let end = record::write(true, xid, activity::now(), &children, extras, completion);
-    // X1. The remote_* levels wait for no standby: there is none. Files must not go before the commit is safe.
+    // X1. The local part of the remote_* levels. Files must not go before the commit is safe.
     let committed = if wrote && flush_asked != "off" || force_sync || has_files {
         wal::flush(end);
         clog::commit_tree(xid, &children)
@@ -145,6 +146,10 @@ fn record_commit(extras: &CommitExtras) -> Result<Xid> {
     }
     delay_checkpoints(false);
     elog::end_critical_section();
+    // X6. Nobody waits for an id that was only assigned: temporary tables, say.
+    if wrote {
+        syncrep::wait_for_lsn(end, true);
+    }
     note_end(end);
     Ok(status::latest_xid(xid, &children))
 }

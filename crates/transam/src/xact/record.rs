@@ -222,6 +222,8 @@ pub(crate) struct Parsed {
     pub(crate) invalidations: Vec<[u8; 16]>,
     pub(crate) relcache_init_file: bool,
     pub(crate) force_sync: bool,
+    /// Somebody waits for it to be replayed. C: `XactCompletionApplyFeedback`.
+    pub(crate) apply_feedback: bool,
     /// It held AccessExclusive locks that standbys know of.
     pub(crate) access_exclusive_locks: bool,
     /// Of COMMIT PREPARED: the transaction, which is not the record's.
@@ -268,6 +270,7 @@ fn parse_parts(info: u8, bytes: &mut Bytes<'_>) -> Option<Parsed> {
     let flags = if info & HAS_INFO != 0 { bytes.word()? } else { 0 };
     parsed.relcache_init_file = flags & xinfo::RELCACHE_FILE != 0;
     parsed.force_sync = flags & xinfo::FORCE_SYNC != 0;
+    parsed.apply_feedback = flags & xinfo::APPLY_FEEDBACK != 0;
     parsed.access_exclusive_locks = flags & xinfo::AE_LOCKS != 0;
     if flags & xinfo::DBINFO != 0 {
         parsed.database = Some((Oid(bytes.word()?), Oid(bytes.word()?)));
