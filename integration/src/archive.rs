@@ -28,7 +28,7 @@ const QUIET: [&str; 6] = [
 ];
 
 /// Where the clusters are: in memory where there is room, since a copy has a thousand files.
-fn folders() -> &'static Path {
+pub fn folders() -> &'static Path {
     const ENOUGH: u64 = 2 << 30;
     let memory = Path::new("/dev/shm");
     let room = nix::sys::statvfs::statvfs(memory)

@@ -14,6 +14,7 @@
 pub mod archive; // 10. clusters that archive, base copies, restored clusters
 mod bins; // 1. where the programs are
 mod cluster; // 3. a cluster and what can be done to it
+pub mod failover; // 11. a primary is killed, its standby takes over
 mod hold; // 7. a cluster held while it starts
 mod log; // 5. its log, in words that a test can compare
 pub mod process; // 2. processes, reaped at once

@@ -200,8 +200,10 @@ impl Wire {
         std::mem::take(&mut self.received)
     }
 
+    /// The next message, its type and its body; `None` at the end of the connection. For conversations that are no
+    /// questions and answers: streams of WAL.
     #[track_caller]
-    fn next_message(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn next_message(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let [kind, a, b, c, d, rest @ ..] = self.received.as_slice() {
                 let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize - 4;

@@ -222,7 +222,7 @@ fn neutral(text: &str) -> String {
 }
 
 /// An authority, a certificate of the server signed by it, and another authority. False without openssl.
-fn make_certificates(cluster: &Cluster) -> bool {
+pub(crate) fn make_certificates(cluster: &Cluster) -> bool {
     if !Path::new("/usr/bin/openssl").exists() {
         return false;
     }

@@ -27,8 +27,10 @@ mod support; // words that several of them use
 
 mod auth; // who gets in
 mod backup; // copies made while clients write
+mod basebackup; // copies of a running server
 mod descriptions; // what each WAL record says
 mod drivers; // client libraries and programs
+mod mixed_pair; // a standby of PostgreSQL that follows this server
 mod pgbackrest; // a backup tool that knows nothing of this server
 mod pitr; // recovery to a point in time
 mod pitr_commands; // what recovery runs, and pg_control meanwhile
@@ -36,12 +38,24 @@ mod pitr_faults; // recovery that cannot go on
 mod pitr_past; // a primary that has written
 mod pitr_timelines; // histories that fork
 mod protocol; // the conversation byte by byte
+mod receivewal; // WAL as a program receives it
 mod recovery_functions; // what a standby answers when asked about recovery
+mod replication_support; // clusters that are followed, programs that follow them
+mod single_user; // a session without a postmaster
+mod slow_stop; // the second reference document: a stop waits for those who follow
 mod sql; // answers are PostgreSQL's
 mod sql_log; // what the log says about statements
 mod sql_sessions; // sessions that see and stop each other
+mod standby; // who streams, and what keeps a standby from it
+mod standby_faults; // whatever is killed or cut, it catches up
+mod standby_promote; // standbys that become primaries, primaries that become standbys
+mod standby_support; // standbys, lines that can be cut, loads
+mod sync_replication; // what an acknowledged commit means
 mod tablespaces; // tables outside of the data directory
 mod torture; // nothing acknowledged is lost
 mod transcript; // conversations in text form, recorded from the real server
 mod twophase; // transactions that outlive their session
 mod twophase_torture; // and whoever is killed meanwhile
+mod walsender_bad_input; // clients that follow and do it wrong
+mod walsender_patience; // clients that keep a walsender waiting
+mod walsender_protocol; // what a replicating session says

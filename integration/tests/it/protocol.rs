@@ -15,6 +15,8 @@
 //! | `execute PORTAL MAX` | Execute |
 //! | `sync`, `flush`, `terminate` | the message of that name |
 //! | `message TYPE HEX` | any message |
+//! | `stream SQL` | Query, answered by a stream; the messages of the stream themselves are not shown |
+//! | `copydone` | CopyDone, and the rest of the stream |
 //! | `eof` | the client closes its side |
 
 mod client;
@@ -52,7 +54,7 @@ fn conversations() {
 }
 
 /// The conversation with the server's lines as they are now.
-fn play(cluster: &Cluster, script: &str) -> String {
+pub(crate) fn play(cluster: &Cluster, script: &str) -> String {
     let mut text = String::new();
     let mut client: Option<Client> = None;
     for line in script.lines().filter(|line| !line.starts_with("< ")) {

@@ -7,14 +7,14 @@ use std::net::{Shutdown, TcpStream};
 use integration::wire::startup_packet;
 use integration::{Cluster, DEADLINE};
 
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     /// Messages whose answer has not been read: how many of them end with a line of their own.
     unanswered: usize,
 }
 
 impl Client {
-    pub(super) fn open(cluster: &Cluster) -> Client {
+    pub(crate) fn open(cluster: &Cluster) -> Client {
         let stream = TcpStream::connect(("127.0.0.1", cluster.port())).expect("the server listens on TCP");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
@@ -23,7 +23,7 @@ impl Client {
 
     /// Sends a start-up packet. Of the settings the answer names only the names: their values are not the same
     /// everywhere.
-    pub(super) fn start(&mut self, version: (u16, u16), parameters: &str) -> Vec<String> {
+    pub(crate) fn start(&mut self, version: (u16, u16), parameters: &str) -> Vec<String> {
         let parameters: Vec<(&str, &str)> =
             parameters.split_whitespace().filter_map(|word| word.split_once('=')).collect();
         let mut body = startup_packet(&parameters);
@@ -43,7 +43,7 @@ impl Client {
     }
 
     /// The answer is a single byte.
-    pub(super) fn request_encryption(&mut self, code: u32) -> Vec<String> {
+    pub(crate) fn request_encryption(&mut self, code: u32) -> Vec<String> {
         self.send(&[8_u32.to_be_bytes(), code.to_be_bytes()].concat());
         let mut byte = [0];
         match self.stream.read(&mut byte) {
@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// Sends what a command says, and reads the answer if it is one that must be answered now.
-    pub(super) fn act(&mut self, verb: &str, rest: &str) -> Vec<String> {
+    pub(crate) fn act(&mut self, verb: &str, rest: &str) -> Vec<String> {
         let words: Vec<&str> = rest.split(' ').collect();
         let name = |index: usize| words.get(index).copied().filter(|word| *word != "-").unwrap_or("");
         self.unanswered += 1;
@@ -61,6 +61,15 @@ impl Client {
             "query" => {
                 self.message(b'Q', &text(rest));
                 self.unanswered = 0;
+                return self.read_until(|kind| kind == b'Z');
+            }
+            "stream" => {
+                self.message(b'Q', &text(rest));
+                self.unanswered = 0;
+                return self.read_until(|kind| kind == b'W' || kind == b'Z');
+            }
+            "copydone" => {
+                self.message(b'c', &[]);
                 return self.read_until(|kind| kind == b'Z');
             }
             "parse" => {
@@ -133,7 +142,10 @@ impl Client {
             let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
             let mut body = vec![0; length];
             assert!(self.read_exact(&mut body), "a message is cut short after {lines:?}");
-            lines.push(shown(head[0], &body));
+            // How WAL is cut into messages, and when there is nothing to send, is no matter of the conversation.
+            if head[0] != b'd' {
+                lines.push(shown(head[0], &body));
+            }
             if is_last(head[0]) {
                 return lines;
             }
@@ -217,6 +229,9 @@ fn shown(kind: u8, body: &[u8]) -> String {
         b'3' => "CloseComplete".to_owned(),
         b'n' => "NoData".to_owned(),
         b's' => "PortalSuspended".to_owned(),
+        b'W' => format!("CopyBothResponse {:?}", body.0),
+        b'H' => format!("CopyOutResponse {:?}", body.0),
+        b'c' => "CopyDone".to_owned(),
         b't' => (0..body.i16())
             .fold("ParameterDescription".to_owned(), |line, _| format!("{line} {}", body.i32())),
         b'v' => {

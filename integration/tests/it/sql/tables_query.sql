@@ -104,7 +104,9 @@ with t as (select 1) select * from t, (with t as (select 2) select * from t) x;
 select unnest(array[1,2,3]), name from e where id = 1;
 select generate_series(1, id), name from e where id in (2, 3) order by 2, 1;
 select * from generate_series(1, 3) with ordinality as t(a, b);
-select * from unnest(array[1,2], array['a','b','c']) as t(x, y); -- differs: unnest of several arrays comes later
+select * from unnest(array[1,2], array['a','b','c']) as t(x, y);
+select * from unnest(array[1], 2);
+select * from rows from (unnest(array[1], array[2]), generate_series(1, 2)) as t;
 select * from rows from (generate_series(1, 2), generate_series(5, 7)) as t(a, b);
 select e from e where id = 1;
 select e.*, d.* from e, d where e.dept = d.id and e.id = 1;
