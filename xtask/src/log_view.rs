@@ -10,13 +10,16 @@ pub(crate) struct LogView {
     path: PathBuf,
     offset: u64,
     coloured: bool,
+    /// Before each line; empty where there is one log only.
+    label: String,
 }
 
 impl LogView {
     /// Shows only what comes after now.
-    pub(crate) fn from_end(path: &Path) -> LogView {
+    pub(crate) fn from_end(path: &Path, label: &str) -> LogView {
         let offset = std::fs::metadata(path).map_or(0, |m| m.len());
-        LogView { path: path.to_owned(), offset, coloured: std::io::stdout().is_terminal() }
+        let label = if label.is_empty() { String::new() } else { format!("{label:<9} | ") };
+        LogView { path: path.to_owned(), offset, coloured: std::io::stdout().is_terminal(), label }
     }
 
     /// Shows the whole lines that are new.
@@ -33,7 +36,7 @@ impl LogView {
         while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) && line.ends_with(b"\n") {
             self.offset += line.len() as u64;
             let text = String::from_utf8_lossy(&line);
-            println!("{}", paint(text.trim_end(), self.coloured));
+            println!("{}{}", self.label, paint(text.trim_end(), self.coloured));
             line.clear();
         }
     }

@@ -7,6 +7,7 @@ mod log_view; // the log in colour
 mod ps; // the processes as a tree
 mod run_cluster; // the README's first command
 mod setup; // what the tests need
+mod standbys; // copies of its cluster that follow it
 mod test; // the README's second command
 mod tidy; // the house rules
 mod torture; // clients that remember, processes that are killed
@@ -37,7 +38,7 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The cluster's processes as a tree, with state and wait event.
+    /// The cluster's processes as a tree, with state and wait event; and those of its standbys.
     Ps {
         /// The cluster's data directory.
         #[arg(long)]

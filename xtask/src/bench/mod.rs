@@ -7,6 +7,7 @@ mod archive; // segments on their way into the archive
 mod client; // a client of our own, for what pgbench cannot tell
 mod lifecycle; // from initdb to stop
 mod load; // statements per second
+mod replication; // WAL and copies on their way to others
 mod report; // medians, the table, JSON
 mod storage; // rows in, rows out, commits, recovery
 mod turns; // both servers, one after the other
@@ -26,6 +27,8 @@ pub(crate) enum Bench {
     Lifecycle(Options),
     /// A backlog of segments, single segments, a very long backlog.
     Archive(archive::ArchiveOptions),
+    /// WAL to pg_receivewal and to a standby, synchronous commits, walsenders beside a load, a base backup.
+    Replication(replication::ReplicationOptions),
     /// Inserts, counts, updates, COPY, commits, a checkpoint, crash recovery.
     Storage(storage::StorageOptions),
 }
@@ -60,6 +63,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Lifecycle(options) => lifecycle::run(options, &servers(options)?),
         Bench::Archive(options) => archive::run(options, &servers(options.common())?),
+        Bench::Replication(options) => replication::run(options, &servers(options.common())?),
         Bench::Storage(options) => storage::run(options, &servers(options.common())?),
     }
 }
