@@ -226,7 +226,7 @@ fn redo_exists(reader: &mut Reader, checkpoint: &CheckPoint, at: Lsn) -> Result<
         return Ok(true);
     }
     redo::begin_read(reader, checkpoint.redo, checkpoint.this_timeline);
-    Ok(redo::read_with(reader, Purpose::Replay, &mut |_| Ok(()))?.is_some())
+    Ok(redo::read_with(reader, Purpose::Beginning, &mut |_| Ok(()))?.is_some())
 }
 
 /// From a copy made while the cluster ran, without telling it, nobody knows from where on it is consistent: what lies in its

@@ -156,6 +156,8 @@ pub(crate) fn begin_read(reader: &mut Reader, lsn: Lsn, timeline: TimeLineId) {
 pub(crate) enum Purpose {
     /// To find out where to begin: without it there is no recovery at all. C: `fetching_ckpt`.
     Checkpoint,
+    /// To see that what redo begins with is there; whether the history allows it is looked at next.
+    Beginning,
     /// To be replayed: none is the end of WAL.
     Replay,
     /// It has been there before.
