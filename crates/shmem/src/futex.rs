@@ -24,6 +24,15 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Duration) -> bool {
 
 /// Wakes the process that sleeps on this word, if one does.
 pub(crate) fn wake(word: &AtomicU32) {
+    wake_up_to(word, 1);
+}
+
+/// Wakes all that sleep on this word.
+pub(crate) fn wake_all(word: &AtomicU32) {
+    wake_up_to(word, libc::c_int::MAX);
+}
+
+fn wake_up_to(word: &AtomicU32, count: libc::c_int) {
     // SAFETY: the address is only a name for the queue of sleepers.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
 }

@@ -50,6 +50,7 @@ mod lwlock;
 pub mod pmsignal;
 pub mod proc;
 pub mod procsignal;
+mod rounds;
 mod segment;
 mod shm_safe;
 mod spin;
@@ -65,6 +66,7 @@ pub use death_watch::{
 pub use latch::{Latch, Wake, my_latch};
 pub use lwlock::{ExclusiveGuard, LwLock, LwMode, SharedGuard, held_lwlocks, release_all};
 pub use proc::{Limits, PgProc, all_procs, init_process, my_proc};
+pub use rounds::Rounds;
 pub use segment::{Allocation, Reservation, Segment, ShmSlice, ShmVar, allocations};
 pub use shm_safe::ShmSafe;
 #[doc(hidden)]

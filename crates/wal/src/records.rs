@@ -44,9 +44,12 @@ pub fn request_switch(mark_unimportant: bool) -> Lsn {
 /// When a segment was last finished, full or not, in Unix seconds, and where. C: `GetLastSegSwitchData`.
 pub fn last_switch() -> (i64, Lsn) {
     let shared = shared();
-    let _writer = shared.write_lock.shared();
+    let reading = shared.write_lock.shared();
     let end = Lsn(shared.last_switch_lsn.load(Ordering::Relaxed));
-    (shared.last_switch_time.load(Ordering::Relaxed), end)
+    let time = shared.last_switch_time.load(Ordering::Relaxed);
+    drop(reading);
+    shared.write_rounds.finish();
+    (time, end)
 }
 
 /// Does nothing when replayed. C: `XLOG_NOOP`.

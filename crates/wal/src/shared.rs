@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, 
 
 use common::{Lsn, TimeLineId, Xid};
 use crossbeam_utils::CachePadded;
-use shmem::{LwLock, Reservation, ShmVar, SpinLock, shm_struct, tranche};
+use shmem::{LwLock, Reservation, Rounds, ShmVar, SpinLock, shm_struct, tranche};
 
 use crate::layout::{Geometry, XLOG_BLCKSZ};
 use crate::{buffers, control_file, recovery};
@@ -78,6 +78,8 @@ shm_struct! {
         pub(crate) async_commit: AtomicU64,
         /// Who writes the buffers out. C: `WALWriteLock`.
         pub(crate) write_lock: LwLock<()>,
+        /// Its holders' rounds: for who wants WAL flushed, by whomever.
+        pub(crate) write_rounds: Rounds,
         /// Who makes buffers ready for the next pages. C: `WALBufMappingLock`.
         pub(crate) mapping_lock: LwLock<()>,
         /// End of the last page made ready. C: `InitializedUpTo`.
@@ -164,6 +166,7 @@ fn new_shared() -> Shared {
         flushed: AtomicU64::new(0),
         async_commit: AtomicU64::new(0),
         write_lock: LwLock::new(tranche::WAL_WRITE, ()),
+        write_rounds: Rounds::new(),
         mapping_lock: LwLock::new(tranche::WAL_BUF_MAPPING, ()),
         initialized_upto: AtomicU64::new(0),
         timeline: AtomicU32::new(0),

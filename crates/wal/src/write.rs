@@ -67,8 +67,34 @@ struct Request {
     flush: Lsn,
 }
 
-/// Holds the write lock.
-type Writer = ExclusiveGuard<'static, ()>;
+/// Holds the write lock. Its end is that of a round, for those who wait for one.
+struct Writer(Option<ExclusiveGuard<'static, ()>>);
+
+impl Writer {
+    /// Waits for the lock. C: `LWLockAcquire(WALWriteLock, LW_EXCLUSIVE)`.
+    fn take() -> Writer {
+        Writer(Some(shared().write_lock.exclusive()))
+    }
+
+    /// Takes the lock if it is free, else waits until whoever has it is done: `None` then, since the caller's work may be done
+    /// too. C: `LWLockAcquireOrWait`.
+    fn take_or_wait() -> Option<Writer> {
+        let shared = shared();
+        let seen = shared.write_rounds.current();
+        let guard = shared.write_lock.try_exclusive();
+        if guard.is_none() {
+            shared.write_rounds.wait_beyond(seen, WaitEvent::lwlock(shared.write_lock.tranche()));
+        }
+        guard.map(|guard| Writer(Some(guard)))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.0.take());
+        shared().write_rounds.finish();
+    }
+}
 
 fn written() -> Lsn {
     Lsn(shared().written.load(Ordering::Acquire))
@@ -122,7 +148,6 @@ pub fn try_flush(upto: Lsn) -> Result<()> {
 /// The loop of a commit: wait for insertions, become the writer or wait for the one who is.
 fn flush_group(upto: Lsn) {
     let mut target = upto;
-    let mut waits = 0;
     loop {
         if upto <= flush_lsn() {
             return;
@@ -130,10 +155,7 @@ fn flush_group(upto: Lsn) {
         // What others have asked for meanwhile goes along.
         target = target.max(Lsn(shared().write_request.load(Ordering::Relaxed)));
         let mut finished = wait_for_insertions(target);
-        let Some(writer) = lock_or_wait(waits) else {
-            waits += 1;
-            continue;
-        };
+        let Some(writer) = Writer::take_or_wait() else { continue };
         if upto <= flush_lsn() {
             return;
         }
@@ -145,20 +167,6 @@ fn flush_group(upto: Lsn) {
         write_out(&writer, Request { write: finished, flush: finished }, false);
         return;
     }
-}
-
-/// The write lock, or `None` after having waited for its holder. All who wait are woken together, since they wait
-/// in shared mode; after some vain attempts one queues for the lock itself. C: `LWLockAcquireOrWait`.
-fn lock_or_wait(vain_waits: u32) -> Option<Writer> {
-    let lock = &shared().write_lock;
-    if let Some(writer) = lock.try_exclusive() {
-        return Some(writer);
-    }
-    if vain_waits >= 3 {
-        return Some(lock.exclusive());
-    }
-    drop(lock.shared());
-    None
 }
 
 /// `commit_delay`, if enough others are about to commit. C: `MinimumActiveBackends`.
@@ -186,7 +194,7 @@ pub(crate) fn make_room(old_end: Lsn) {
     let finished = wait_for_insertions(old_end);
     let half = old_end + (buffers::ends().len() / 2 * XLOG_BLCKSZ) as u64;
     let target = page_start(finished).min(half).max(old_end);
-    let writer = shared().write_lock.exclusive();
+    let writer = Writer::take();
     if written() < old_end {
         write_out(&writer, Request { write: target, flush: Lsn::INVALID }, false);
         drop(writer);
@@ -252,7 +260,7 @@ pub fn background_flush() -> bool {
     let request = Request { write: Lsn(write), flush: background_flush_target(Lsn(write), flushed) };
     elog::start_critical_section();
     wait_for_insertions(request.write);
-    let writer = shared().write_lock.exclusive();
+    let writer = Writer::take();
     if request.write > written() || request.flush > flush_lsn() {
         write_out(&writer, request, flexible);
     }
