@@ -104,18 +104,24 @@ fn end_on_primary(state: &BackupState) -> Result<(Lsn, TimeLineId)> {
 /// Seconds until the first complaint; doubles each time.
 const SECONDS_BEFORE_WARNING: u32 = 60;
 
-/// Waits until the archiver is through with the last segment and the history file. It may be cancelled: the copy is then as good
-/// as the archive becomes later.
+/// Waits until the archiver is through with all segments and the history file. It may be cancelled: the copy is then as good
+/// as the archive becomes later. The last segment alone, for which PostgreSQL waits, says nothing of those before it where
+/// several are archived at a time.
 fn wait_for_archiver(
     state: &BackupState,
     (end, timeline): (Lsn, TimeLineId),
     reported: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let geometry = wal::geometry();
-    let last = segment::name(timeline, geometry.previous_segment(end), geometry);
+    let mut segments = (geometry.segment(state.start_lsn)..=geometry.previous_segment(end)).peekable();
+    let mut all_are_archived = || {
+        let is_busy = |number: &u64| wal::archive::is_busy(&segment::name(timeline, *number, geometry));
+        while segments.next_if(|number| !is_busy(number)).is_some() {}
+        segments.peek().is_none()
+    };
     let history = history::name(timeline, state.start_lsn, geometry);
     let mut patience = Patience::new();
-    while wal::archive::is_busy(&last) || wal::archive::is_busy(&history) {
+    while !all_are_archived() || wal::archive::is_busy(&history) {
         interrupt::check()?;
         if patience.should_tell() {
             ereport!(Notice, "base backup done, waiting for required WAL segments to be archived");

@@ -4,6 +4,9 @@
 //! are meant for the command then. Unlike with system(3), the caller is asked at each signal that set the latch whether
 //! it wants to go on waiting: a startup process that is told to leave must not sit out a command that hangs.
 //!
+//! [`run`] is one command from beginning to end; [`spawn`], [`wait_any`] and [`Spared`] are its parts, for who has several
+//! commands at a time.
+//!
 //! C counterpart: the calls of `system`, and `wait_result_to_str` and its siblings of common/wait_error.c.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -12,7 +15,8 @@ use std::process::{Child, Command};
 use std::time::Duration;
 use std::{fmt, io};
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, sigaction};
+use nix::unistd::Pid;
 use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
 
@@ -115,22 +119,15 @@ pub fn expand(command: &str, value: impl Fn(char) -> Option<String>) -> String {
 /// # Errors
 /// If no process can be started.
 pub fn run(command: &str, event: WaitEvent, on_wakeup: &mut dyn FnMut()) -> io::Result<Outcome> {
-    // The shell's own complaints begin with the name it was called by, as with system(3).
-    let mut child = Command::new("/bin/sh").arg0("sh").arg("-c").arg(command).spawn()?;
+    let mut running = spawn(command)?;
     // After the child has started: it must not inherit the ignoring of SIGQUIT, by which an immediate stop ends it.
     let _ignored = [Ignored::new(Signal::SIGINT), Ignored::new(Signal::SIGQUIT)];
-    let ended = pidfd(&child);
     let mut woken = false;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
+    let outcome = loop {
+        if let Some(outcome) = running.try_wait()? {
+            break outcome;
         }
-        let wake = match &ended {
-            Some(fd) => {
-                latch::wait_socket(fd.as_raw_fd(), Wake::LATCH_SET | Wake::SOCKET_READABLE, None, event)
-            }
-            None => latch::wait(Wake::LATCH_SET, Some(Duration::from_millis(10)), event),
-        };
+        let wake = wait_any([&running], None, event);
         if wake.contains(Wake::LATCH_SET) {
             latch::reset();
             woken = true;
@@ -140,7 +137,114 @@ pub fn run(command: &str, event: WaitEvent, on_wakeup: &mut dyn FnMut()) -> io::
     if woken {
         latch::set(latch::my_latch());
     }
-    Ok(Outcome::from_status(status))
+    Ok(outcome)
+}
+
+/// A command that has been started and not waited for. Dropping it leaves it alone, unwaited.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    ended: Option<OwnedFd>,
+}
+
+impl Running {
+    /// How it ended, once it has; never waits.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn try_wait(&mut self) -> io::Result<Option<Outcome>> {
+        Ok(self.child.try_wait()?.map(Outcome::from_status))
+    }
+
+    /// Sends it a signal; one that has ended has no use for it.
+    pub fn signal(&self, signal: Signal) {
+        // Not waited for yet, so the pid is still its own.
+        let _ = kill(self.pid(), signal);
+    }
+
+    /// The shell's process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+}
+
+/// Starts a command and does not wait for it.
+///
+/// # Errors
+/// If no process can be started.
+pub fn spawn(command: &str) -> io::Result<Running> {
+    // The shell's own complaints begin with the name it was called by, as with system(3).
+    let child = Command::new("/bin/sh").arg0("sh").arg("-c").arg(command).spawn()?;
+    let ended = pidfd(&child);
+    Ok(Running { child, ended })
+}
+
+/// Sleeps until one of these commands ends, the latch of this process is set, or the time is over.
+pub fn wait_any<'a>(
+    running: impl IntoIterator<Item = &'a Running>,
+    at_most: Option<Duration>,
+    event: WaitEvent,
+) -> Wake {
+    let mut watched = Vec::new();
+    let mut at_most = at_most;
+    for command in running {
+        match &command.ended {
+            Some(fd) => watched.push((fd.as_raw_fd(), Wake::SOCKET_READABLE)),
+            None => {
+                let look = Duration::from_millis(10);
+                at_most = Some(at_most.map_or(look, |at_most| at_most.min(look)));
+            }
+        }
+    }
+    latch::wait_any(&watched, Wake::LATCH_SET | Wake::SOCKET_READABLE, at_most, event, |_, _| ())
+}
+
+/// While this lives, SIGQUIT is the commands' and not this process's, as during [`run`]. Unlike there it is caught, by a
+/// handler that does nothing: a command that is started meanwhile would inherit that it is ignored.
+///
+/// SIGINT is not looked after: who runs several commands at a time ignores it anyway.
+#[derive(Debug)]
+pub struct Spared {
+    before: Option<SigAction>,
+}
+
+impl Spared {
+    /// From now on.
+    pub fn new() -> Spared {
+        let nothing = SigAction::new(SigHandler::Handler(on_nothing), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: the handler runs no code.
+        let before = unsafe { sigaction(Signal::SIGQUIT, &nothing) }.ok();
+        Spared { before }
+    }
+}
+
+impl Default for Spared {
+    fn default() -> Spared {
+        Spared::new()
+    }
+}
+
+impl Drop for Spared {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // SAFETY: it was in force before.
+            let _ = unsafe { sigaction(Signal::SIGQUIT, before) };
+        }
+    }
+}
+
+extern "C" fn on_nothing(_: i32) {}
+
+/// Sends SIGTERM to these commands and to what they have started, which is in this process's group if it leads one. It
+/// gets the signal too then.
+pub fn terminate<'a>(running: impl IntoIterator<Item = &'a Running>) {
+    if nix::unistd::getpgrp() == Pid::this() {
+        let _ = killpg(Pid::this(), Signal::SIGTERM);
+        return;
+    }
+    for command in running {
+        command.signal(Signal::SIGTERM);
+    }
 }
 
 /// A descriptor that becomes readable when the child ends; `None` where the kernel has none (older than Linux 5.3).
@@ -218,6 +322,33 @@ mod tests {
         let caller = std::process::id();
         let found = outcome(&format!("caller={caller}; {until}; kill -QUIT $caller; kill -QUIT $$"));
         assert_eq!(found, Outcome::Signaled(3));
+    }
+
+    #[test]
+    fn several_at_a_time() {
+        let _alone = alone();
+        let spared = Spared::new();
+        // The second is started while a SIGQUIT of this process is spared, and dies by one all the same.
+        let mut first = spawn("exec sleep 1000").unwrap();
+        let mut second = spawn("kill -QUIT $$").unwrap();
+        nix::sys::signal::raise(Signal::SIGQUIT).unwrap();
+        let outcome = loop {
+            if let Some(outcome) = second.try_wait().unwrap() {
+                break outcome;
+            }
+            wait_any([&first, &second], None, WaitEvent::ARCHIVE_COMMAND);
+            latch::reset();
+        };
+        assert_eq!(outcome, Outcome::Signaled(3));
+        assert_eq!(first.try_wait().unwrap(), None);
+        let wake = wait_any([&first], Some(Duration::from_millis(1)), WaitEvent::ARCHIVE_COMMAND);
+        assert!(wake.contains(Wake::TIMEOUT), "{wake:?}");
+        first.signal(Signal::SIGTERM);
+        while first.try_wait().unwrap().is_none() {
+            wait_any([&first], None, WaitEvent::ARCHIVE_COMMAND);
+            latch::reset();
+        }
+        drop(spared);
     }
 
     #[test]

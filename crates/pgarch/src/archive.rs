@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use elog::{PgError, Result};
 use miscinit::shell::Outcome;
@@ -18,6 +19,20 @@ pub(crate) enum Wakeup {
     Timeout,
     /// The postmaster is gone.
     PostmasterDeath,
+}
+
+/// A command that was started.
+pub(crate) type Ticket = u64;
+
+/// What the archiver does to a command that does not end in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// SIGTERM, to it and to all that it has started.
+    Terminate,
+    /// SIGKILL, to the shell.
+    Kill,
+    /// It is left behind, as by the death of its archiver.
+    Abandon,
 }
 
 /// The world around the archiver.
@@ -34,8 +49,12 @@ pub(crate) trait Archive {
     fn take_wakened(&mut self) -> bool;
     /// C: `PostmasterIsAlive`.
     fn postmaster_is_alive(&self) -> bool;
+    /// SIGQUIT has come and spared this process, which leaves when no command runs any more.
+    fn quit_was_sent(&self) -> bool;
     /// Seconds; may go back. C: `time(NULL)`.
     fn now(&self) -> i64;
+    /// Time since any point in the past; never goes back.
+    fn uptime(&self) -> Duration;
 
     /// Reads the configuration files. C: `ProcessConfigFile(PGC_SIGHUP)`.
     fn reload(&mut self);
@@ -43,6 +62,11 @@ pub(crate) trait Archive {
     fn command(&self) -> Arc<str>;
     /// `archive_library`.
     fn library(&self) -> Arc<str>;
+
+    /// `archive_max_workers`.
+    fn max_workers(&self) -> usize;
+    /// `archiver_shutdown_timeout`; `None` is no bound.
+    fn shutdown_timeout(&self) -> Option<Duration>;
 
     /// The names in `archive_status` that end in `.ready`, without that, in any order.
     ///
@@ -69,20 +93,27 @@ pub(crate) trait Archive {
     /// It could not.
     fn rename_to_done(&mut self, file: &str) -> Result<()>;
 
-    /// Runs a command of the shell and waits for its end. C: `system`.
+    /// Starts a command of the shell.
     ///
     /// # Errors
-    /// It could not even be started.
-    fn run(&mut self, command: &str) -> io::Result<Outcome>;
+    /// It could not be started.
+    fn start(&mut self, command: &str) -> io::Result<Ticket>;
+    /// Waits until a started command ends, which is told once. `None`: a signal came, or the time is over.
+    fn wait_for_command(&mut self, at_most: Option<Duration>) -> Option<(Ticket, io::Result<Outcome>)>;
+    /// Ends all commands that run, or tries to.
+    fn force(&mut self, how: Force);
+    /// Tells the statistics collector. Without a name: the newest without a gap before it is what it was.
+    /// C: `pgstat_send_archiver`.
+    fn tell_archived(&mut self, newest: Option<&str>);
     /// Tells the statistics collector. C: `pgstat_send_archiver`.
-    fn tell_collector(&mut self, file: &str, failed: bool);
+    fn tell_failed(&mut self, file: &str);
     /// What `ps` shows. C: `set_ps_display`.
     fn set_title(&mut self, activity: &str);
     /// To the server log. C: `ereport`.
     fn log(&mut self, report: PgError);
 
-    /// C: `pg_usleep(1000000L)`.
-    fn sleep_one_second(&mut self);
+    /// Sleeps while no command runs; a signal may cut it short. C: `pg_usleep(1000000L)`.
+    fn sleep(&mut self, at_most: Duration);
     /// Sleeps until a signal comes, for so many seconds at most. C: `WaitLatch`.
     fn wait(&mut self, seconds: i64) -> Wakeup;
 }

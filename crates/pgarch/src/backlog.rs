@@ -38,31 +38,47 @@ static IS_NAME_CHAR: [bool; 256] = {
 pub(crate) struct Backlog(BinaryHeap<Reverse<Rank>>);
 
 impl Backlog {
-    /// The next file, or `None` if no file waits.
+    /// The next file, or `None` if no file waits but those in hand.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub(crate) fn next(&mut self, archive: &mut impl Archive) -> Result<Option<String>> {
+    pub(crate) fn next(
+        &mut self,
+        archive: &mut impl Archive,
+        in_hand: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>> {
         if archive.take_rescan_request() {
             self.0.clear();
         }
         while let Some(Reverse((_, file))) = self.0.pop() {
             // Somebody may have removed it, an administrator who archived by hand for one.
-            if archive.is_ready(&file)? {
+            if !in_hand(&file) && archive.is_ready(&file)? {
                 return Ok(Some(file));
             }
         }
-        let names = archive.list_ready()?.into_iter().filter(|name| is_archivable(name));
-        self.0 = names.map(|name| Reverse(rank(name))).collect();
+        let waiting = archive.list_ready()?.into_iter().filter(|name| is_archivable(name) && !in_hand(name));
+        self.0 = waiting.map(|name| Reverse(rank(name))).collect();
         Ok(self.0.pop().map(|Reverse((_, file))| file))
     }
 }
 
+/// All files that wait now, in order.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(crate) fn all(archive: &mut impl Archive) -> Result<Vec<String>> {
+    let names = archive.list_ready()?.into_iter().filter(|name| is_archivable(name));
+    let mut ranks: Vec<Rank> = names.map(rank).collect();
+    ranks.sort_unstable();
+    Ok(ranks.into_iter().map(|(_, name)| name).collect())
+}
+
 /// Histories of timelines before everything else: without one nothing of its timeline is found. The rest from old to
 /// new, as far as the names tell. C: `ready_file_comparator`.
-type Rank = (bool, String);
+pub(crate) type Rank = (bool, String);
 
-fn rank(name: String) -> Rank {
+/// Where a file stands.
+pub(crate) fn rank(name: String) -> Rank {
     (!wal::archive::is_history_name(&name), name)
 }
 

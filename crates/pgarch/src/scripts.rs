@@ -5,17 +5,22 @@
 //! |---|---|
 //! | `ready NAME...` | these files wait; `orphan NAME...`: only their `.ready` files are there |
 //! | `command TEXT`, `library TEXT` | the setting at the start (`cp %p /a/%f`, empty) |
-//! | `outcomes CODE...` | exit codes of the next commands (0 when used up); `killed_by_N`, `fail` cannot start |
+//! | `workers N`, `timeout MS` | `archive_max_workers`, `archiver_shutdown_timeout` (1, 0) |
+//! | `outcomes CODE...` | exit codes of the next commands that end (0 when used up); `killed_by_N`, `fail` cannot start |
 //! | `undeletable N` | the next N removals of a status file fail; `unrenamable N`: the next N renames |
 //! | `dead` | the postmaster has died already; `sigterm`: SIGTERM has come already |
-//! | `at MOMENT EVENT...` | what happens at the next `command` (while it runs), `sleep` or `wait` nothing is planned for |
+//! | `at MOMENT EVENT...` | what happens at the next `command` (while some run), `sleep` or `wait` nothing is planned for |
 //! | `run` | an archiver's life, until it ends or waits for what is not planned |
 //! | `status` | the status files |
 //!
 //! Events: `SIGHUP`, `SIGTERM`, `SIGUSR1`, `SIGUSR2`, `death` (of the postmaster), `ready=NAME` (the server finishes a
 //! file, which comes with SIGUSR1), `by_hand=NAME` (without), `gone=NAME` (somebody removes its `.ready`),
 //! `command=TEXT`, `library=TEXT` (in the configuration file), `seconds=N` (pass, or the clock goes back),
-//! `nothing`. A wait at which nothing but time happens ends by its timeout.
+//! `nothing`. A wait at which nothing but time happens ends by its timeout. `SIGQUIT` is that of an immediate stop.
+//!
+//! Of several commands that run, the first that was begun ends first, unless an event says `ends=NAME`, or `hang`: then
+//! none does before the loop looks up again, because of a signal or because the time is over. `workers=N` and `timeout=MS`
+//! are in the configuration file. A command that was sent SIGTERM dies of it, unless `outcomes` says otherwise.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,12 +28,14 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::SqlState;
 use elog::{PgError, Result, Severity, error};
 use goldenscript::{Command, Context, Runner};
 use miscinit::shell::Outcome;
 
+use crate::archive::{Force, Ticket};
 use crate::main_loop::main_loop;
 use crate::{Archive, Wakeup};
 
@@ -59,6 +66,9 @@ scripts! {
     sigterm sigterm_then_sigusr2 sigterm_and_clock_back sigterm_mid_cycle
     sigusr2 sigusr2_mid_cycle sigusr2_and_failures
     postmaster_dies_waiting postmaster_dies_mid_cycle
+    parallel parallel_history parallel_failure parallel_failures parallel_new_files parallel_reload
+    parallel_signals parallel_killed parallel_orphan
+    bound bound_waiting bound_many bound_resisted bound_reload
 }
 
 fn folder() -> std::path::PathBuf {
@@ -76,6 +86,18 @@ struct World {
     /// What the configuration file says; counts after a reload.
     file_command: Arc<str>,
     file_library: Arc<str>,
+    /// Now, and in the configuration file.
+    workers: [usize; 2],
+    timeout: [u64; 2],
+    /// The commands that run, and the files they are for.
+    running: BTreeMap<Ticket, String>,
+    started: Ticket,
+    terminated: Option<&'static str>,
+    /// Which command ends next, if not the first.
+    next_end: Option<String>,
+    hang: bool,
+    /// A signal came at this moment.
+    signalled: bool,
     /// Status files: true is done.
     status: BTreeMap<String, bool>,
     files: BTreeSet<String>,
@@ -84,6 +106,8 @@ struct World {
     unrenamable: u32,
     planned: BTreeMap<&'static str, VecDeque<Vec<Event>>>,
     seconds: i64,
+    uptime: Duration,
+    quit: bool,
     sighup: bool,
     wakened: bool,
     sigterm: bool,
@@ -111,6 +135,8 @@ impl Runner for World {
             "orphan" => self.status.extend(words.into_iter().map(|name| (name, false))),
             "command" => (self.command, self.file_command) = (first().into(), first().into()),
             "library" => (self.library, self.file_library) = (first().into(), first().into()),
+            "workers" => self.workers = [first().parse()?; 2],
+            "timeout" => self.timeout = [first().parse()?; 2],
             "outcomes" => self.outcomes.extend(words),
             "undeletable" => self.undeletable = first().parse()?,
             "unrenamable" => self.unrenamable = first().parse()?,
@@ -135,7 +161,7 @@ impl Runner for World {
 impl World {
     fn new() -> World {
         let command: Arc<str> = "cp %p /a/%f".into();
-        World { command: Arc::clone(&command), file_command: command, ..World::default() }
+        World { command: Arc::clone(&command), file_command: command, workers: [1; 2], ..World::default() }
     }
 
     /// A new archiver's life, with its signals.
@@ -152,7 +178,8 @@ impl World {
             }
         }
         writeln!(out, "directory read {} times", self.scans).unwrap();
-        (self.sigterm, self.sigusr2) = (false, false);
+        assert!(self.running.is_empty(), "it ended before its commands");
+        (self.sigterm, self.sigusr2, self.quit, self.terminated) = (false, false, false, None);
         out
     }
 
@@ -172,6 +199,7 @@ impl World {
 
     /// Lets happen what is planned for this moment; `None` if nothing is.
     fn moment(&mut self, moment: &'static str) -> Option<()> {
+        self.signalled = false;
         let events = self.planned.get_mut(moment)?.pop_front()?;
         for event in &events {
             self.happen(event);
@@ -181,7 +209,8 @@ impl World {
 
     fn happen(&mut self, (name, value): &Event) {
         let value = value.clone().unwrap_or_default();
-        self.latch |= name.starts_with("SIG") || name == "ready";
+        self.signalled |= name.starts_with("SIG") || name == "ready";
+        self.latch |= self.signalled;
         match name.as_str() {
             "SIGHUP" => self.sighup = true,
             "SIGTERM" => self.sigterm = true,
@@ -190,7 +219,16 @@ impl World {
             "death" => self.dead = true,
             "command" => self.file_command = value.as_str().into(),
             "library" => self.file_library = value.as_str().into(),
-            "seconds" => self.seconds += value.parse::<i64>().unwrap(),
+            "SIGQUIT" => self.quit = true,
+            "workers" => self.workers[1] = value.parse().unwrap(),
+            "timeout" => self.timeout[1] = value.parse().unwrap(),
+            "ends" => return self.next_end = Some(value),
+            "hang" => return self.hang = true,
+            "seconds" => {
+                let seconds: i64 = value.parse().unwrap();
+                self.seconds += seconds;
+                self.uptime += Duration::from_secs(seconds.max(0) as u64);
+            }
             "gone" => {
                 self.status.remove(&value);
             }
@@ -242,12 +280,29 @@ impl Archive for World {
         !self.dead
     }
 
+    fn quit_was_sent(&self) -> bool {
+        self.quit
+    }
+
+    fn uptime(&self) -> Duration {
+        self.uptime
+    }
+
+    fn max_workers(&self) -> usize {
+        self.workers[0]
+    }
+
+    fn shutdown_timeout(&self) -> Option<Duration> {
+        (self.timeout[0] > 0).then(|| Duration::from_millis(self.timeout[0]))
+    }
+
     fn now(&self) -> i64 {
         1_000_000 + self.seconds
     }
 
     fn reload(&mut self) {
         self.say("read the configuration");
+        (self.workers[0], self.timeout[0]) = (self.workers[1], self.timeout[1]);
         (self.command, self.library) = (Arc::clone(&self.file_command), Arc::clone(&self.file_library));
     }
 
@@ -298,19 +353,67 @@ impl Archive for World {
         Ok(())
     }
 
-    fn run(&mut self, command: &str) -> io::Result<Outcome> {
+    fn start(&mut self, command: &str) -> io::Result<Ticket> {
         self.say(format!("$ {command}"));
+        assert!(self.running.len() < self.workers[0].max(self.workers[1]), "too many");
+        if self.outcomes.front().is_some_and(|outcome| outcome == "fail") {
+            self.outcomes.pop_front();
+            return Err(io::Error::from_raw_os_error(12));
+        }
+        let file = command.split_whitespace().find_map(|word| word.strip_prefix("pg_wal/"));
+        let file = file.expect("a file in each command").to_owned();
+        assert!(!self.running.values().any(|running| *running == file), "two for {file}");
+        self.started += 1;
+        self.running.insert(self.started, file);
+        Ok(self.started)
+    }
+
+    fn wait_for_command(&mut self, at_most: Option<Duration>) -> Option<(Ticket, io::Result<Outcome>)> {
         self.moment("command");
-        let outcome = self.outcomes.pop_front().unwrap_or("0".into());
-        match outcome.strip_prefix("killed_by_") {
-            Some(signal) => Ok(Outcome::Signaled(signal.parse().unwrap())),
-            None if outcome == "fail" => Err(io::Error::from_raw_os_error(12)),
-            None => Ok(Outcome::Exited(outcome.parse().unwrap())),
+        if std::mem::take(&mut self.hang) {
+            let passes = at_most.filter(|_| !self.signalled).unwrap_or_default();
+            if !passes.is_zero() {
+                self.say(format!("  ({} ms pass)", passes.as_millis()));
+            }
+            self.uptime += passes;
+            return None;
+        }
+        let file = self.next_end.take();
+        let ticket = match &file {
+            Some(file) => {
+                self.running.iter().find(|(_, running)| *running == file).map(|(ticket, _)| *ticket)
+            }
+            None => self.running.keys().next().copied(),
+        };
+        let ticket = ticket.expect("that command runs");
+        let file = self.running.remove(&ticket).unwrap();
+        if !self.running.is_empty() {
+            self.say(format!("  (its command ends: {file})"));
+        }
+        let outcome = self.outcomes.pop_front().unwrap_or(self.terminated.unwrap_or("0").into());
+        let outcome = match outcome.strip_prefix("killed_by_") {
+            Some(signal) => Outcome::Signaled(signal.parse().unwrap()),
+            None => Outcome::Exited(outcome.parse().unwrap()),
+        };
+        Some((ticket, Ok(outcome)))
+    }
+
+    fn force(&mut self, how: Force) {
+        self.say(format!("{how:?} {:?}", self.running.values().collect::<Vec<_>>()));
+        self.terminated = Some("killed_by_15");
+        match how {
+            Force::Terminate => self.sigterm = true,
+            Force::Kill => self.terminated = Some("killed_by_9"),
+            Force::Abandon => self.running.clear(),
         }
     }
 
-    fn tell_collector(&mut self, file: &str, failed: bool) {
-        self.say(format!("collector: {} {file}", if failed { "failed" } else { "archived" }));
+    fn tell_archived(&mut self, newest: Option<&str>) {
+        self.say(format!("collector: archived {}", newest.unwrap_or("one more")));
+    }
+
+    fn tell_failed(&mut self, file: &str) {
+        self.say(format!("collector: failed {file}"));
     }
 
     fn set_title(&mut self, activity: &str) {
@@ -323,8 +426,12 @@ impl Archive for World {
         }
     }
 
-    fn sleep_one_second(&mut self) {
-        self.say("sleep 1 s");
+    fn sleep(&mut self, at_most: Duration) {
+        match at_most.subsec_millis() {
+            0 => self.say(format!("sleep {} s", at_most.as_secs())),
+            _ => self.say(format!("sleep {} ms", at_most.as_millis())),
+        }
+        self.uptime += at_most;
         self.seconds += 1;
         self.moment("sleep");
     }
@@ -343,6 +450,7 @@ impl Archive for World {
             Wakeup::Latch
         } else {
             self.seconds += seconds;
+            self.uptime += Duration::from_secs(seconds.max(0) as u64);
             Wakeup::Timeout
         }
     }

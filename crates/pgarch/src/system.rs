@@ -1,30 +1,51 @@
 //! The world as it is: [`Archive`] over signals, files, the shell and the statistics collector.
 //!
+//! A signal sets the latch, which every wait here resets; that it was set is remembered for the wait of the outer loop.
+//!
 //! File names are relative: a process of the server works in its data directory.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::SqlState;
 use elog::{PgError, Result, fatal};
 use file::file_error;
 use miscinit::interrupt::{self, Pending};
-use miscinit::shell::{self, Outcome};
+use miscinit::shell::{self, Outcome, Running, Spared};
 use miscinit::{exit, ps_status};
+use nix::sys::signal::Signal;
 use shmem::latch::{self, Wake};
 use shmem::pmsignal::{QuitSignalReason, quit_signal_reason};
 use shmem::wait_event::WaitEvent;
 use wal::{archive, segment};
 
+use crate::archive::{Force, Ticket};
 use crate::{Archive, Wakeup};
 
 const READY: &str = ".ready";
 
 /// The real world.
-#[derive(Debug, Default)]
-pub(crate) struct System {}
+#[derive(Debug)]
+pub(crate) struct System {
+    began: Instant,
+    /// Those that have ended and not been told of too.
+    running: BTreeMap<Ticket, Running>,
+    started: Ticket,
+    /// While any runs, SIGQUIT is theirs.
+    spared: Option<Spared>,
+    /// The latch was set since the outer loop reset it.
+    signalled: bool,
+}
+
+impl Default for System {
+    fn default() -> System {
+        let running = BTreeMap::new();
+        System { began: Instant::now(), running, started: 0, spared: None, signalled: false }
+    }
+}
 
 impl System {
     /// Says whether this archiver can do what is asked for. C: `LoadArchiveLibrary`.
@@ -40,23 +61,55 @@ impl System {
             .detail(format!("The parameter \"archive_library\" is set to \"{library}\"."))
             .hint("Set \"archive_library\" to an empty string and use \"archive_command\"."))
     }
+
+    /// The SIGQUIT of an immediate stop or a crash may have come while it was the commands', and the last of them ended
+    /// well all the same, or had just ended: then nobody has got it. The reason was noted before it was sent.
+    fn leave_if_quit_was_missed(&self) {
+        if self.running.is_empty() && self.quit_was_sent() {
+            exit::exit_now(2);
+        }
+    }
+
+    /// A command that has ended and was not told of yet.
+    fn ended(&mut self) -> Option<(Ticket, io::Result<Outcome>)> {
+        let (ticket, outcome) = self.running.iter_mut().find_map(|(ticket, command)| {
+            let outcome = command.try_wait().transpose()?;
+            Some((*ticket, outcome))
+        })?;
+        self.forget(ticket);
+        // What is in the archive is marked first: the next archiver's command would find it there, and refuse.
+        if outcome.as_ref().is_ok_and(|outcome| !outcome.succeeded() && !outcome.is_any_signal(true)) {
+            self.leave_if_quit_was_missed();
+        }
+        Some((ticket, outcome))
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        self.running.remove(&ticket);
+        if self.running.is_empty() {
+            self.spared = None;
+        }
+    }
+
+    /// After a wait: a signal that woke us is remembered.
+    fn note_signal(&mut self, woken: Wake) -> bool {
+        let signalled = woken.contains(Wake::LATCH_SET);
+        if signalled {
+            latch::reset();
+            self.signalled = true;
+        }
+        signalled
+    }
 }
 
 fn status_dir() -> PathBuf {
     segment::wal_dir().join("archive_status")
 }
 
-/// The SIGQUIT of an immediate stop or a crash may have come while it was the command's, and the command ended well all the
-/// same, or had just ended: then nobody has got it. The reason was noted before it was sent.
-fn leave_if_quit_was_missed() {
-    if quit_signal_reason() != QuitSignalReason::NotSent {
-        exit::exit_now(2);
-    }
-}
-
 impl Archive for System {
     fn reset_latch(&mut self) {
         latch::reset();
+        self.signalled = false;
     }
 
     fn ready_to_stop(&self) -> bool {
@@ -79,8 +132,16 @@ impl Archive for System {
         shmem::postmaster_alive()
     }
 
+    fn quit_was_sent(&self) -> bool {
+        quit_signal_reason() != QuitSignalReason::NotSent
+    }
+
     fn now(&self) -> i64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+    }
+
+    fn uptime(&self) -> Duration {
+        self.began.elapsed()
     }
 
     fn reload(&mut self) {
@@ -93,6 +154,15 @@ impl Archive for System {
 
     fn library(&self) -> Arc<str> {
         guc::vars::ARCHIVE_LIBRARY.get()
+    }
+
+    fn max_workers(&self) -> usize {
+        guc::vars::ARCHIVE_MAX_WORKERS.get().max(1) as usize
+    }
+
+    fn shutdown_timeout(&self) -> Option<Duration> {
+        let millis = guc::vars::ARCHIVER_SHUTDOWN_TIMEOUT.get();
+        u64::try_from(millis).ok().map(Duration::from_millis)
     }
 
     fn list_ready(&mut self) -> Result<Vec<String>> {
@@ -140,22 +210,55 @@ impl Archive for System {
             &archive::status_path(file, READY),
             &archive::status_path(file, ".done"),
         );
-        leave_if_quit_was_missed();
+        self.leave_if_quit_was_missed();
         renamed
     }
 
-    fn run(&mut self, command: &str) -> io::Result<Outcome> {
-        // Whatever wakes the archiver is looked at before the next command; this one is waited for.
-        let outcome = shell::run(command, WaitEvent::ARCHIVE_COMMAND, &mut || ())?;
-        // What is in the archive is marked first: the next archiver's command would find it there, and refuse.
-        if !outcome.succeeded() && !outcome.is_any_signal(true) {
-            leave_if_quit_was_missed();
+    fn start(&mut self, command: &str) -> io::Result<Ticket> {
+        let command = shell::spawn(command)?;
+        if self.spared.is_none() {
+            self.spared = Some(Spared::new());
+        } else if self.quit_was_sent() {
+            // It came when the other commands were there, and this one not yet.
+            command.signal(Signal::SIGQUIT);
         }
-        Ok(outcome)
+        self.started += 1;
+        self.running.insert(self.started, command);
+        Ok(self.started)
     }
 
-    fn tell_collector(&mut self, file: &str, failed: bool) {
-        pgstat::report_archived(file, failed);
+    fn wait_for_command(&mut self, at_most: Option<Duration>) -> Option<(Ticket, io::Result<Outcome>)> {
+        let until = at_most.map(|at_most| Instant::now() + at_most);
+        loop {
+            if let Some(ended) = self.ended() {
+                return Some(ended);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            // The death of the postmaster does not shorten the wait: what runs is waited for.
+            let woken = shell::wait_any(self.running.values(), left, WaitEvent::ARCHIVE_COMMAND);
+            if self.note_signal(woken) || left.is_some_and(|left| left.is_zero()) {
+                return self.ended();
+            }
+        }
+    }
+
+    fn force(&mut self, how: Force) {
+        match how {
+            Force::Terminate => shell::terminate(self.running.values()),
+            Force::Kill => self.running.values().for_each(|command| command.signal(Signal::SIGKILL)),
+            Force::Abandon => {
+                self.running.clear();
+                self.spared = None;
+            }
+        }
+    }
+
+    fn tell_archived(&mut self, newest: Option<&str>) {
+        pgstat::report_archived(newest.unwrap_or_default(), false);
+    }
+
+    fn tell_failed(&mut self, file: &str) {
+        pgstat::report_archived(file, true);
     }
 
     fn set_title(&mut self, activity: &str) {
@@ -166,12 +269,15 @@ impl Archive for System {
         report.report();
     }
 
-    fn sleep_one_second(&mut self) {
-        // Not the latch: a signal is looked at when the second is over, and only the end of all cuts it short.
-        latch::wait(Wake::POSTMASTER_DEATH, Some(Duration::from_secs(1)), WaitEvent::PG_SLEEP);
+    fn sleep(&mut self, at_most: Duration) {
+        let woken = latch::wait(Wake::LATCH_OR_DEATH, Some(at_most), WaitEvent::PG_SLEEP);
+        self.note_signal(woken);
     }
 
     fn wait(&mut self, seconds: i64) -> Wakeup {
+        if self.signalled {
+            return Wakeup::Latch;
+        }
         let timeout = Duration::from_secs(seconds.max(0) as u64);
         let woken = latch::wait(Wake::LATCH_OR_DEATH, Some(timeout), WaitEvent::ARCHIVER_MAIN);
         if woken.postmaster_died() {

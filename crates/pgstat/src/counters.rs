@@ -148,7 +148,10 @@ impl Counters {
         } else {
             cluster.archiver.archived_count += 1;
             cluster.archiver.last_archived_time = time;
-            cluster.last_archived_wal = name;
+            // No name: one before it is still to come.
+            if !name.as_str().is_empty() {
+                cluster.last_archived_wal = name;
+            }
         }
     }
 
@@ -321,6 +324,11 @@ mod tests {
         assert_eq!((cluster.archiver.archived_count, cluster.archiver.failed_count), (1, 2));
         assert_eq!((cluster.archiver.last_archived_time, cluster.archiver.last_failed_time), (10, 12));
         assert_eq!((cluster.last_archived_wal.as_str(), cluster.last_failed_wal.as_str()), (first, second));
+        again.add(&told(second, false, 23), 23);
+        again.add(&told("", false, 24), 24);
+        let cluster = again.cluster;
+        assert_eq!((cluster.archiver.archived_count, cluster.archiver.last_archived_time), (3, 24));
+        assert_eq!(cluster.last_archived_wal.as_str(), second, "a file before the last is still to come");
         again.add(&Message::ResetShared { target: SharedTarget::Archiver }, 23);
         let times = again.cluster.times;
         assert_eq!(again.cluster, ClusterEntry { times, wal: cluster.wal, ..ClusterEntry::default() });

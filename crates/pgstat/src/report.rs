@@ -139,7 +139,8 @@ pub fn report_buffers() {
     }
 }
 
-/// A file of WAL was handed to the archive, or that failed; told at once. C: `pgstat_send_archiver`.
+/// A file of WAL was handed to the archive, or that failed; told at once. A success without a name is counted, and the
+/// last name stays: a file before it is still to come. C: `pgstat_send_archiver`.
 pub fn report_archived(name: &str, failed: bool) {
     send(&Message::Archived { name: WalFileName::new(name), failed, time: activity::now() });
 }

@@ -18,6 +18,10 @@ settings! {
             "Collects transaction commit time.";
         int    WAL_KEEP_SIZE           sighup     (0 MB, 0..=i32::MAX)
             "Sets the size of WAL files held for standby servers.";
+        // PostgreSQL 19's; not in 15.
+        int    WAL_SENDER_SHUTDOWN_TIMEOUT user (-1 ms, -1..=i32::MAX)
+            "Sets the maximum time to wait for WAL to be replicated during shutdown.",
+            "-1 waits until the receiver has confirmed all of it, 0 does not wait.";
         int    WAL_SENDER_TIMEOUT      user       (60000 ms, 0..=i32::MAX)
             "Sets the maximum time to wait for WAL replication.";
     }

@@ -53,16 +53,22 @@ settings! {
             "Sets the minimum size to shrink the WAL to.";
     }
     "Write-Ahead Log / Archiving" {
-        string ARCHIVE_COMMAND sighup     ("")
+        string ARCHIVE_COMMAND     sighup     ("")
             "Sets the shell command that will be called to archive a WAL file.",
             "This is used only if \"archive_library\" is not set.";
-        string ARCHIVE_LIBRARY sighup     ("")
+        string ARCHIVE_LIBRARY     sighup     ("")
             "Sets the library that will be called to archive a WAL file.",
             "An empty string indicates that \"archive_command\" should be used.";
-        enum   ARCHIVE_MODE    postmaster ("off" of ARCHIVE_MODE)
+        int    ARCHIVE_MAX_WORKERS sighup     (1, 1..=32)
+            "Sets the maximum number of archive commands that run at the same time.",
+            "They are started in the order of the files. With 1, each file waits until the one before it is archived.";
+        enum   ARCHIVE_MODE        postmaster ("off" of ARCHIVE_MODE)
             "Allows archiving of WAL files using archive_command.";
-        int    ARCHIVE_TIMEOUT sighup     (0 s, 0..=1073741823)
+        int    ARCHIVE_TIMEOUT     sighup     (0 s, 0..=1073741823)
             "Sets the amount of time to wait before forcing a switch to the next WAL file.";
+        int    ARCHIVER_SHUTDOWN_TIMEOUT sighup (-1 ms, -1..=i32::MAX)
+            "Sets the maximum time that a shutdown waits for the archiver.",
+            "What is not archived by then is archived after the next start. -1 means no limit, 0 does not wait.";
     }
     "Write-Ahead Log / Recovery" {
         enum   RECOVERY_PREFETCH      sighup     ("try" of ON_OFF_TRY)

@@ -138,7 +138,14 @@ fn same_pg_settings_as_the_real_server() {
         assert_eq!(shown_flags(name), flags_shown, "{name}");
     }
     let ours: Vec<&str> = own.iter().map(|row| row.name).filter(|name| !names.contains(*name)).collect();
-    assert_eq!(ours, ["backend_on_postmaster_death", "stats_temp_directory"], "only these are our own");
+    let own = [
+        "archive_max_workers",
+        "archiver_shutdown_timeout",
+        "backend_on_postmaster_death",
+        "stats_temp_directory",
+        "wal_sender_shutdown_timeout",
+    ];
+    assert_eq!(ours, own, "only these are our own");
     assert!(names.len() > 350);
 }
 

@@ -241,6 +241,6 @@ SHOW effective_cache_size;
 SET effective_io_concurrency = 2000;
 SET debug_print_parse;
 -- All settings but those of one server only, and those that are about a place or a build.
-SELECT name, vartype, context, unit, min_val, max_val, enumvals, boot_val, category, short_desc, extra_desc FROM pg_settings WHERE name NOT IN ('backend_on_postmaster_death', 'stats_temp_directory', 'extension_destdir', 'krb_server_keyfile', 'server_version', 'ssl_library', 'unix_socket_directories') ORDER BY name COLLATE "C";
+SELECT name, vartype, context, unit, min_val, max_val, enumvals, boot_val, category, short_desc, extra_desc FROM pg_settings WHERE name NOT IN ('archive_max_workers', 'archiver_shutdown_timeout', 'backend_on_postmaster_death', 'stats_temp_directory', 'extension_destdir', 'krb_server_keyfile', 'server_version', 'ssl_library', 'unix_socket_directories', 'wal_sender_shutdown_timeout') ORDER BY name COLLATE "C";
 SELECT name FROM pg_settings WHERE source NOT IN ('default', 'override', 'configuration file', 'client', 'session', 'environment variable', 'database', 'user');
 SELECT name, setting, source FROM pg_settings WHERE source IN ('session', 'client') ORDER BY name;
