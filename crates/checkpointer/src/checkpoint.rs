@@ -99,7 +99,7 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
     }
     name_in_control_file(&checkpoint, record.start, shutdown);
     storage::sync::post_checkpoint();
-    clean_up(&checkpoint, control.checkpoint_copy.redo, record.end, shutdown, &mut statistics)?;
+    clean_up(&checkpoint, control.checkpoint_copy.redo, record.end, flags, &mut statistics)?;
     statistics.finish();
     report::clear_title();
     Ok(())
@@ -256,12 +256,21 @@ fn name_in_control_file(checkpoint: &CheckPoint, at: Lsn, shutdown: bool) {
     }
 }
 
+/// While the server stops, the oldest WAL that those who follow it lack: that is kept (K9). Invalid if there is none, or if the
+/// server does not stop: then a receiver that is too far behind must have a slot. Absent in C, where a checkpoint that ends
+/// during the stop removes WAL from under the walsenders that the stop waits for.
+pub(crate) fn needed_by_receivers(flags: CheckpointFlags) -> Lsn {
+    // Also a checkpoint that was under way when the stop came.
+    let stops = flags.contains(CheckpointFlags::SHUTDOWN) || interrupt::is_pending(Pending::LastCycle);
+    if stops { replication::walsnd::oldest_needed().unwrap_or(Lsn::INVALID) } else { Lsn::INVALID }
+}
+
 /// Step 5.
 fn clean_up(
     checkpoint: &CheckPoint,
     prior_redo: Lsn,
     end: Lsn,
-    shutdown: bool,
+    flags: CheckpointFlags,
     statistics: &mut Statistics,
 ) -> Result<()> {
     if prior_redo != Lsn::INVALID {
@@ -271,7 +280,8 @@ fn clean_up(
         checkpoint.redo,
         end,
         checkpoint.this_timeline,
-        shutdown,
+        flags.intersects(CheckpointFlags::SHUTDOWN | CheckpointFlags::END_OF_RECOVERY),
+        needed_by_receivers(flags),
         invalidate_obsolete,
     )?;
     transam::after_checkpoint()

@@ -23,6 +23,8 @@
 //! - K7  A restartpoint is made only at a checkpoint record that has been replayed; in archive recovery pg_control's minimum
 //!   recovery point is then at or behind that record's end.
 //! - K8  Before the shutdown checkpoint begins, every walsender has said that it runs no command any more.
+//! - K9  From the order to stop on, neither a checkpoint nor a restartpoint removes WAL that the receiver of a stream has not
+//!   confirmed.
 //!
 //! C counterpart: postmaster/checkpointer.c; `CreateCheckPoint` of xlog.c.
 

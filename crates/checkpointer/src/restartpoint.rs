@@ -8,7 +8,7 @@
 //! 2. The checkpointer, when it would make a checkpoint, takes the last one left: that it has been replayed is all that the
 //!    place needs. Everything dirty is written, then pg_control names it (K1). The minimum recovery point goes along to the end
 //!    of that record: what is on disk now includes it.
-//! 3. WAL before its redo point is no longer needed here; `archive_cleanup_command` says so to the archive.
+//! 3. WAL before its redo point is no longer needed here (K9: but by those who follow, if the server stops); `archive_cleanup_command` says so to the archive.
 //!
 //! C counterpart: `RecoveryRestartPoint`, `CreateRestartPoint` of xlog.c.
 
@@ -93,6 +93,7 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<bool> {
     statistics.segments = wal::recycle::after_restartpoint(
         checkpoint.redo,
         replication::walrcv::flushed().lsn,
+        checkpoint::needed_by_receivers(flags),
         replication::slot::invalidate_obsolete,
     )?;
     transam::after_checkpoint()?;

@@ -12,13 +12,15 @@
 //! - **WS2** A walsender that has looked at the flushed position before it sleeps is woken by every later flush: it counts
 //!   as running, and its latch is known, before it first looks.
 //! - **WS3** Nothing is held while a latch is set or a signal sent.
+//! - **WS4** From [`init_stopping`] on, what the receiver of a stream has not confirmed counts in [`oldest_needed`], also when its
+//!   walsender has left meanwhile: who leaves says so before its place is free.
 //!
 //! C counterpart: `WalSndCtl`, walsender_private.h, and `InitWalSenderSlot`, `WalSndWakeup`, `WalSndInitStopping`,
 //! `WalSndWaitStopping`, `WalSndRqstFileReload` of walsender.c.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
 use std::time::Duration;
 
 use common::{Lsn, SqlState};
@@ -71,6 +73,8 @@ shm_struct! {
         /// 0 if the place is free.
         pid: i32,
         state: State,
+        /// Where the last stream began; invalid before the first.
+        start: Lsn,
         sent: Lsn,
         needs_reload: bool,
         write: Lsn,
@@ -87,6 +91,7 @@ shm_struct! {
 const FREE: Data = Data {
     pid: 0,
     state: State::Startup,
+    start: Lsn::INVALID,
     sent: Lsn::INVALID,
     needs_reload: false,
     write: Lsn::INVALID,
@@ -107,9 +112,23 @@ shm_struct! {
     }
 }
 
+/// Nobody has left with something missing.
+const NOTHING_LEFT: u64 = u64::MAX;
+
+shm_struct! {
+    /// The stop of the server.
+    struct Stop {
+        /// The walsenders have been told.
+        has_begun: AtomicBool,
+        /// The oldest position that the receiver of one that has left since then lacks, or [`NOTHING_LEFT`].
+        left: AtomicU64,
+    }
+}
+
 static PLACES: ShmSlice<CachePadded<Place>> = ShmSlice::new("Wal Sender Ctl");
 /// How many places are taken.
 static RUNNING: ShmVar<CachePadded<AtomicU32>> = ShmVar::new("Wal Senders Running");
+static STOP: ShmVar<Stop> = ShmVar::new("Wal Senders Stop");
 
 thread_local! {
     /// Our place. C: `MyWalSnd`.
@@ -120,6 +139,7 @@ thread_local! {
 pub fn reserve(reservation: &mut Reservation, _procs: usize) {
     let places = guc::vars::MAX_WAL_SENDERS.get().max(0) as usize;
     reservation.var(&RUNNING, || CachePadded::new(AtomicU32::new(0)));
+    reservation.var(&STOP, || Stop { has_begun: AtomicBool::new(false), left: AtomicU64::new(NOTHING_LEFT) });
     reservation.slice(&PLACES, places, |_| {
         CachePadded::new(Place { data: SpinLock::new(FREE), proc_number: AtomicU32::new(NO_PROC) })
     });
@@ -169,6 +189,18 @@ impl Data {
             sync_priority: self.sync_priority,
         }
     }
+
+    /// From where on the receiver of the stream lacks WAL, as far as it has told; `None` if there is no stream. What it claims
+    /// to have and was not sent does not count. It asks for this again if its connection breaks.
+    fn unconfirmed(&self) -> Option<Lsn> {
+        let streams = matches!(self.state, State::Catchup | State::Streaming | State::Stopping);
+        if !streams || self.start == Lsn::INVALID {
+            return None;
+        }
+        // `pg_receivewal` tells what it has written, and of flushing only with a slot.
+        let told = if self.flush == Lsn::INVALID { self.write } else { self.flush };
+        Some(told.max(self.start).min(self.sent))
+    }
 }
 
 /// Takes a place, to be given back by [`release`] at the end of the process, which this sees to. The process must have its
@@ -205,7 +237,15 @@ pub fn release() {
     let Some(place) = MINE.take() else { return };
     place.proc_number.store(NO_PROC, SeqCst);
     RUNNING.get().fetch_sub(1, SeqCst);
-    *place.data.lock() = FREE;
+    let stop = STOP.get();
+    let mut data = place.data.lock();
+    // WS4: under the lock, so that who finds the place free finds this.
+    if stop.has_begun.load(SeqCst)
+        && let Some(lsn) = data.unconfirmed()
+    {
+        stop.left.fetch_min(lsn.0, SeqCst);
+    }
+    *data = FREE;
 }
 
 fn with_mine<R>(work: impl FnOnce(&mut Data) -> R) -> Option<R> {
@@ -238,6 +278,11 @@ pub fn state() -> State {
     with_mine(|data| data.state).unwrap_or(State::Startup)
 }
 
+/// A stream begins here: nothing has been sent.
+pub fn begin_stream(start: Lsn) {
+    with_mine(|data| (data.start, data.sent) = (start, start));
+}
+
 /// We have sent up to here.
 pub fn set_sent(lsn: Lsn) {
     with_mine(|data| data.sent = lsn);
@@ -246,6 +291,12 @@ pub fn set_sent(lsn: Lsn) {
 /// How far we have sent.
 pub fn sent() -> Lsn {
     with_mine(|data| data.sent).unwrap_or(Lsn::INVALID)
+}
+
+/// From where on the receiver of our stream lacks WAL, as far as it has told: where the stream began, before it has told
+/// anything.
+pub fn unconfirmed() -> Lsn {
+    with_mine(|data| data.unconfirmed()).flatten().unwrap_or(Lsn::INVALID)
 }
 
 /// A standby's reply. `lags` are microseconds of write, flush, apply; a lag that could not be measured stays as it is, or
@@ -333,6 +384,7 @@ pub fn take_file_reload() -> bool {
 /// Asks every walsender to take no more commands and to show [`State::Stopping`] as soon as it does only what may go on
 /// after the shutdown checkpoint. C: `WalSndInitStopping`.
 pub fn init_stopping() {
+    STOP.get().has_begun.store(true, SeqCst);
     for status in statuses() {
         // One that has gone meanwhile needs no telling.
         procsignal::send(status.pid, ProcSignalReason::WalSenderStopping);
@@ -346,6 +398,45 @@ pub fn wait_stopping() {
         let nap = Some(Duration::from_millis(10));
         if latch::wait(Wake::POSTMASTER_DEATH, nap, WaitEvent::CHECKPOINTER_MAIN).postmaster_died() {
             miscinit::exit::proc_exit(1);
+        }
+    }
+}
+
+/// The oldest WAL that the receivers of streams have not confirmed to have: from here on a stop keeps all of it, so that they get
+/// the rest from this server, be it now or after its next start. Also counts those whose walsenders have left since they were
+/// told to stop, for whatever reason. `None` if there is no such stream; a base backup is none, and is not known to need anything.
+///
+/// Others only move this on; it may be older than the truth at once, and is never younger.
+pub fn oldest_needed() -> Option<Lsn> {
+    let places = PLACES.try_get().unwrap_or(&[]);
+    let present = places.iter().filter_map(|place| place.data.lock().unconfirmed()).min();
+    // WS4: after the places.
+    let left = STOP.try_get().map(|stop| stop.left.load(SeqCst)).filter(|lsn| *lsn != NOTHING_LEFT);
+    present.into_iter().chain(left.map(Lsn)).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_receiver_lacks() {
+        let stream = Data { pid: 1, state: State::Streaming, start: Lsn(100), sent: Lsn(900), ..FREE };
+        let with = |write, flush| Data { write: Lsn(write), flush: Lsn(flush), ..stream }.unconfirmed();
+        assert_eq!(with(0, 0), Some(Lsn(100)), "it has told nothing");
+        assert_eq!(with(700, 0), Some(Lsn(700)), "it tells of writing only");
+        assert_eq!(with(700, 500), Some(Lsn(500)));
+        assert_eq!(with(50, 40), Some(Lsn(100)), "it has asked for what comes behind");
+        assert_eq!(with(2000, 2000), Some(Lsn(900)), "it cannot have what was not sent");
+        for (state, streams) in [
+            (State::Startup, false),
+            (State::Backup, false),
+            (State::Catchup, true),
+            (State::Streaming, true),
+            (State::Stopping, true),
+        ] {
+            assert_eq!(Data { state, ..stream }.unconfirmed().is_some(), streams, "{state:?}");
+            assert_eq!(Data { state, ..FREE }.unconfirmed(), None, "{state:?}");
         }
     }
 }

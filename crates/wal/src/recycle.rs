@@ -230,7 +230,8 @@ pub fn preallocate(end: Lsn, timeline: TimeLineId) -> Result<u32> {
 pub type GiveUpSlots = fn(SegNo) -> Result<bool>;
 
 /// The WAL part of a checkpoint's clean-up: which segments are no longer needed since recovery would start at `redo`,
-/// and one more made in advance. `end` is the end of the checkpoint's record. C: the end of `CreateCheckPoint`.
+/// and one more made in advance. `end` is the end of the checkpoint's record; what comes from `needed` on is kept in any case,
+/// if it is valid. C: the end of `CreateCheckPoint`.
 ///
 /// # Errors
 /// What [`remove_old_files`] and [`preallocate`] return.
@@ -239,9 +240,10 @@ pub fn after_checkpoint(
     end: Lsn,
     timeline: TimeLineId,
     shutdown: bool,
+    needed: Lsn,
     give_up: GiveUpSlots,
 ) -> Result<SegmentCounts> {
-    let mut counts = remove_unneeded(redo, end, timeline, give_up)?;
+    let mut counts = remove_unneeded(redo, end, timeline, needed, give_up)?;
     if !shutdown {
         counts.added = preallocate(end, timeline)?;
     }
@@ -254,17 +256,31 @@ pub fn after_checkpoint(
 ///
 /// # Errors
 /// What [`remove_old_files`] and [`preallocate`] return.
-pub fn after_restartpoint(redo: Lsn, received: Lsn, give_up: GiveUpSlots) -> Result<SegmentCounts> {
+pub fn after_restartpoint(
+    redo: Lsn,
+    received: Lsn,
+    needed: Lsn,
+    give_up: GiveUpSlots,
+) -> Result<SegmentCounts> {
     let (replayed, replayed_timeline) = recovery_point::replayed();
     let end = replayed.max(received);
     let timeline = if in_recovery() { replayed_timeline } else { timeline() };
-    let mut counts = remove_unneeded(redo, end, timeline, give_up)?;
+    let mut counts = remove_unneeded(redo, end, timeline, needed, give_up)?;
     counts.added = preallocate(end, timeline)?;
     Ok(counts)
 }
 
-fn remove_unneeded(redo: Lsn, end: Lsn, timeline: TimeLineId, give_up: GiveUpSlots) -> Result<SegmentCounts> {
-    let candidate = geometry().segment(redo);
+fn remove_unneeded(
+    redo: Lsn,
+    end: Lsn,
+    timeline: TimeLineId,
+    needed: Lsn,
+    give_up: GiveUpSlots,
+) -> Result<SegmentCounts> {
+    let mut candidate = geometry().segment(redo);
+    if needed != Lsn::INVALID {
+        candidate = candidate.min(geometry().segment(needed));
+    }
     let mut oldest = keep_from(end, candidate);
     if give_up(oldest)? {
         oldest = keep_from(end, candidate);

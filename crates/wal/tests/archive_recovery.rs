@@ -396,10 +396,14 @@ fn segments_stay_until_they_are_archived(world: &World) {
     // wal_keep_size keeps what is archived as well.
     names.iter().for_each(|name| archive::force_done(name));
     set("wal_keep_size", "1MB");
-    assert_eq!(recycle::after_checkpoint(end, end, three, true, |_| Ok(false)).unwrap().removed, 1);
+    assert_eq!(recycle::after_checkpoint(end, end, three, true, Lsn(0), |_| Ok(false)).unwrap().removed, 1);
     assert!(!world.wal(names[1]).exists() && world.wal(names[2]).exists());
     set("wal_keep_size", "0");
-    assert_eq!(recycle::after_checkpoint(end, end, three, true, |_| Ok(false)).unwrap().removed, 1);
+    // So does somebody who lacks it, but not who needs only what is kept anyway.
+    let needed = Lsn(5 * u64::from(SEGMENT) - 1);
+    assert_eq!(recycle::after_checkpoint(end, end, three, true, needed, |_| Ok(false)).unwrap().removed, 0);
+    assert!(world.wal(names[2]).exists());
+    assert_eq!(recycle::after_checkpoint(end, end, three, true, end, |_| Ok(false)).unwrap().removed, 1);
     set("archive_mode", "off");
 }
 
@@ -424,7 +428,8 @@ fn a_restartpoint_tidies_up(world: &World) {
         let work = || {
             wal::segment::set_wal_dir(Some(dir));
             shmem::init_process(common::BackendType::Checkpointer, 0).unwrap();
-            let counts = recycle::after_restartpoint(Lsn(12 * size + 40), Lsn(0), |_| Ok(false)).unwrap();
+            let counts =
+                recycle::after_restartpoint(Lsn(12 * size + 40), Lsn(0), Lsn(0), |_| Ok(false)).unwrap();
             shmem::proc::release();
             assert_eq!((counts.removed, counts.recycled), (removed, recycled), "{counts:?}");
         };

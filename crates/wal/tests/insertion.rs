@@ -335,7 +335,8 @@ fn old_segments_go(cluster: &Cluster) {
     let written = checkpoint::write(&support::checkpoint(point.redo), false);
     wal::recycle::update_distance_estimate(3 << 20);
     let counts =
-        wal::recycle::after_checkpoint(point.redo, written.end, support::TLI, false, |_| Ok(false)).unwrap();
+        wal::recycle::after_checkpoint(point.redo, written.end, support::TLI, false, Lsn(0), |_| Ok(false))
+            .unwrap();
     let current = wal::geometry().segment(point.redo);
     let after = segments();
     assert_eq!(after.first(), Some(&current), "{counts:?}");

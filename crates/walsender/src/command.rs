@@ -15,7 +15,7 @@ use replication::walsnd;
 use transam::Status;
 
 use crate::grammar::{self, Command};
-use crate::{STOPPING, queries, slots, start};
+use crate::{queries, slots, start, stopping};
 
 /// What a command must know of the session.
 pub struct Context<'a> {
@@ -51,7 +51,7 @@ pub enum Outcome {
 /// # Errors
 /// What the command says, with PostgreSQL's words; 55000 while the server stops.
 pub fn execute(port: &mut Port, context: &mut Context<'_>, text: &str) -> Result<Outcome> {
-    if STOPPING.get() {
+    if stopping::is_asked() {
         walsnd::set_state(walsnd::State::Stopping);
     }
     if walsnd::state() == walsnd::State::Stopping {

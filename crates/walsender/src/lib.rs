@@ -8,13 +8,15 @@
 //! Ends by:    Terminate or end of file = exit 0. SIGTERM = FATAL 57P01, exit 1. At the server's stop first the checkpointer asks
 //!             for state `stopping` (no more commands; a session that does not stream leaves), then, after the shutdown
 //!             checkpoint, SIGUSR2 from the postmaster: all WAL up to and including that checkpoint is sent, confirmed, and the
-//!             stream ends with `COPY 0`, exit 0.
+//!             stream ends with `COPY 0`, exit 0. What takes longer than `wal_sender_shutdown_timeout` is given up: exit 0 too,
+//!             and the rest is sent after the next start.
 //! If it dies: exit 0 and 1 are ordinary; anything else is a crash and restarts all.
 //! Differs from PG 15: logical replication is refused with 0A000; its titles are those of versions before 10.
 //!
 //! In the order of a first reading: `lexer` and `grammar` (the language), `command` (which command does what), `start`
 //! (START_REPLICATION before and after the stream), `stream` (the loop), `position` and `segments` (which WAL, from which file),
-//! `replies` and `lag` (what the standby tells), `queries` and `slots` (the small commands).
+//! `replies` and `lag` (what the standby tells), `stopping` (how long the server's stop waits for it), `queries` and `slots` (the
+//! small commands).
 //!
 //! C counterpart: replication/walsender.c, repl_gram.y, repl_scanner.l.
 
@@ -31,6 +33,7 @@ mod slots;
 mod position; // 7. what may be sent
 mod segments; // 8. where it is
 mod start; // 5. a stream begins and ends
+mod stopping; // 10. how long the server's stop waits for it
 mod stream; // 6. what happens in between
 
 mod lag;
@@ -53,8 +56,6 @@ pub use command::{Context, Outcome, execute};
 thread_local! {
     /// A stream runs: it decides itself when to stop. C: `replication_active`.
     static STREAMING: Cell<bool> = const { Cell::new(false) };
-    /// The checkpointer has asked for state `stopping`. C: `got_STOPPING`.
-    static STOPPING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this process is a walsender. C: `am_walsender`.
@@ -85,7 +86,7 @@ pub fn note_procsignal() {
         return;
     }
     if STREAMING.get() {
-        STOPPING.set(true);
+        stopping::ask();
     } else {
         interrupt::raise(Pending::ProcDie);
     }
@@ -97,7 +98,7 @@ pub fn error_cleanup() -> bool {
     slot::release();
     slot::cleanup();
     STREAMING.set(false);
-    if STOPPING.get() || interrupt::is_pending(Pending::LastCycle) {
+    if stopping::is_asked() || interrupt::is_pending(Pending::LastCycle) {
         return true;
     }
     walsnd::set_state(State::Startup);

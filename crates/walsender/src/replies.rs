@@ -14,6 +14,7 @@ use miscinit::interrupt;
 use replication::{slot, syncrep, walsnd};
 
 use crate::lag::Stage;
+use crate::stopping;
 use crate::stream::{Step, Stream};
 
 /// What a standby says takes 42 bytes at most. So much fits into the port's buffer, where half a message may wait for its
@@ -88,8 +89,11 @@ impl Stream<'_> {
         let mut received = false;
         // Whatever comes behind CopyDone is not for the stream.
         while !self.done_receiving && !self.is_choked() {
-            // A client that talks without end is sent away too.
+            // A client that talks without end is sent away too, and cannot talk the server's stop out of its bound.
             interrupt::check()?;
+            if stopping::is_too_late() {
+                break;
+            }
             let incoming = self.port.try_read_message(&mut self.body, self.policy, size_limit)?;
             match incoming {
                 None => break,

@@ -16,7 +16,7 @@ use crate::grammar::StartReplication;
 use crate::position::{Branch, Switch};
 use crate::rows::{self, Kind};
 use crate::stream::{End, Stream};
-use crate::{STOPPING, STREAMING};
+use crate::{STREAMING, stopping};
 
 /// What ended with the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) fn run(port: &mut Port, policy: &mut dyn WaitPolicy, asked: &StartRep
             End::Done(at_end) => branch = at_end,
             End::Leave => return Ok(Ended::Session),
         }
-        if STOPPING.get() {
+        if stopping::is_asked() {
             return Ok(Ended::Session);
         }
         walsnd::set_state(State::Startup);
@@ -80,7 +80,7 @@ fn check_start(start: Lsn, flushed: Lsn) -> Result<()> {
 }
 
 fn stream(port: &mut Port, policy: &mut dyn WaitPolicy, branch: Branch, start: Lsn) -> Result<End> {
-    walsnd::set_sent(start);
+    walsnd::begin_stream(start);
     syncrep::init_walsender_config();
     STREAMING.set(true);
     // A farewell from the signal handler could land in the middle of a message, and be taken for WAL: while a stream runs it

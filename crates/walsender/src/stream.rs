@@ -23,10 +23,10 @@ use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
 use wal::layout::XLOG_BLCKSZ;
 
-use crate::STOPPING;
 use crate::lag::LagTracker;
 use crate::position::Branch;
 use crate::segments::Segments;
+use crate::stopping::{self, Left};
 
 /// Most WAL in one message. C: `MAX_SEND_SIZE`.
 const SEND_MAX: u64 = 16 * XLOG_BLCKSZ as u64;
@@ -66,6 +66,8 @@ pub(crate) struct Stream<'a> {
     caught_up: bool,
     /// We have said CopyDone. C: `streamingDoneSending`.
     pub(crate) done_sending: bool,
+    /// `COPY 0` has been said, which is the last word: the stream ends when it has left.
+    said_farewell: bool,
     /// The client has. C: `streamingDoneReceiving`.
     pub(crate) done_receiving: bool,
     /// C: `last_reply_timestamp`.
@@ -99,6 +101,7 @@ impl<'a> Stream<'a> {
             lag: LagTracker::new(),
             caught_up: false,
             done_sending: false,
+            said_farewell: false,
             done_receiving: false,
             last_reply: now,
             last_look: now,
@@ -121,6 +124,9 @@ impl<'a> Stream<'a> {
             if interrupt::take(Pending::ConfigReload) {
                 reload();
             }
+            if interrupt::is_pending(Pending::LastCycle) {
+                stopping::start_clock();
+            }
             if self.process_replies()? == Step::Leave {
                 return Ok(End::Leave);
             }
@@ -129,7 +135,11 @@ impl<'a> Stream<'a> {
             if self.done_receiving && self.done_sending && !self.port.is_send_pending() {
                 return Ok(End::Done(self.branch));
             }
-            if self.send()? == Step::Leave || self.has_timed_out() || self.keep_alive() == Step::Leave {
+            if self.send()? == Step::Leave
+                || self.has_timed_out()
+                || self.gives_up()
+                || self.keep_alive() == Step::Leave
+            {
                 return Ok(End::Leave);
             }
             self.sleep();
@@ -143,7 +153,7 @@ impl<'a> Stream<'a> {
         } else {
             self.send_wal()?;
         }
-        if self.flush() == Step::Leave {
+        if self.flush() == Step::Leave || self.said_farewell && !self.port.is_send_pending() {
             return Ok(Step::Leave);
         }
         if self.caught_up && !self.port.is_send_pending() { self.all_is_sent() } else { Ok(Step::GoOn) }
@@ -176,11 +186,10 @@ impl<'a> Stream<'a> {
             flushed => flushed,
         });
         if self.caught_up && self.sent == confirmed && !self.port.is_send_pending() {
-            reply::command_complete(self.port.out(), "COPY 0");
-            return match self.port.flush(self.policy) {
-                Err(error) if !self.port.is_lost() => Err(error),
-                _ => Ok(Step::Leave),
-            };
+            self.put_farewell();
+            // What the socket does not take now is waited for as anything else is (WA4).
+            let gone = self.flush() == Step::Leave || !self.port.is_send_pending();
+            return Ok(if gone { Step::Leave } else { Step::GoOn });
         }
         if !self.waits_for_answer {
             self.put_keepalive(true);
@@ -188,10 +197,43 @@ impl<'a> Stream<'a> {
         Ok(Step::GoOn)
     }
 
+    /// Nothing follows but the end of the connection.
+    fn put_farewell(&mut self) {
+        reply::command_complete(self.port.out(), "COPY 0");
+        self.done_sending = true;
+        self.said_farewell = true;
+    }
+
+    /// The server stops, and `wal_sender_shutdown_timeout` has passed without the receiver having got and confirmed everything:
+    /// it gets the rest after the next start (WA9).
+    fn gives_up(&mut self) -> bool {
+        if !stopping::is_too_late() {
+            return false;
+        }
+        if self.said_farewell {
+            // All is confirmed, and the last word alone does not get through.
+            return true;
+        }
+        let left = Left {
+            sent: self.sent,
+            confirmed: walsnd::unconfirmed(),
+            end: self.branch.limit().unwrap_or(self.sent),
+            // A standby writes none.
+            is_final: self.branch.cascading || interrupt::is_pending(Pending::LastCycle),
+        };
+        left.report(&guc::vars::APPLICATION_NAME.get());
+        // Whoever has read so far learns that this was meant. Half of a message is not followed by another one.
+        if !self.done_sending && !self.port.is_send_pending() {
+            self.put_farewell();
+            self.flush();
+        }
+        true
+    }
+
     /// Makes the next message, if there is something to send. Only while nothing waits to be sent.
     /// C: `XLogSendPhysical`.
     fn send_wal(&mut self) -> Result<()> {
-        if STOPPING.get() {
+        if stopping::is_asked() {
             // WA5: nothing waits to be sent, or we would not be here.
             walsnd::set_state(State::Stopping);
         }
@@ -332,13 +374,18 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// How long nothing need be done. C: `WalSndComputeSleeptime`.
+    /// How long nothing need be done.
     fn patience(&self) -> Duration {
+        let patience = self.reply_patience().min(stopping::time_left().unwrap_or(Duration::MAX));
+        // Never quite zero: the moment itself must have passed when we look.
+        patience.max(Duration::from_millis(1))
+    }
+
+    /// The same for the client's replies. C: `WalSndComputeSleeptime`.
+    fn reply_patience(&self) -> Duration {
         let Some(timeout) = Self::timeout() else { return LONG_SLEEP };
         let until = if self.waits_for_answer || self.done_sending { timeout } else { timeout / 2 };
-        // Never quite zero: the moment itself must have passed when we look.
-        let left = (self.last_reply + until).saturating_duration_since(Instant::now());
-        left.max(Duration::from_millis(1))
+        (self.last_reply + until).saturating_duration_since(Instant::now())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Where PostgreSQL 15 is installed, most of these run against it too: then what they expect is its behaviour.
 
 mod archiver; // finished segments are handed to a command
+mod archiver_parallel; // several commands at a time, and a bound for the last of them
 mod archiver_stop; // a stop waits for the archive; what the command does wrong
 mod archiver_support; // clusters that archive
 mod bad_input; // nonsense on the port
@@ -28,6 +29,7 @@ mod support; // words that several of them use
 mod auth; // who gets in
 mod backup; // copies made while clients write
 mod basebackup; // copies of a running server
+mod bounded_stop; // what a stop owes those who follow
 mod descriptions; // what each WAL record says
 mod drivers; // client libraries and programs
 mod mixed_pair; // a standby of PostgreSQL that follows this server

@@ -16,6 +16,7 @@
 //! | `sync`, `flush`, `terminate` | the message of that name |
 //! | `message TYPE HEX` | any message |
 //! | `stream SQL` | Query, answered by a stream; the messages of the stream themselves are not shown |
+//! | `caughtup` | reads the stream up to the end of WAL |
 //! | `copydone` | CopyDone, and the rest of the stream |
 //! | `eof` | the client closes its side |
 

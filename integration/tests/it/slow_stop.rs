@@ -27,7 +27,7 @@ const MUCH: usize = 12_000;
 const LITTLE: usize = 40;
 
 /// Where the record of the shutdown checkpoint ends, which is the last one: 114 bytes, to the next multiple of 8.
-fn checkpoint_end(cluster: &Cluster) -> Lsn {
+pub(crate) fn checkpoint_end(cluster: &Cluster) -> Lsn {
     let start: u64 = control(cluster, "Latest checkpoint location").parse::<Lsn>().expect("a position").0;
     let end = start + 120;
     let next_page = start / PAGE * PAGE + PAGE;

@@ -68,6 +68,7 @@ impl Client {
                 self.unanswered = 0;
                 return self.read_until(|kind| kind == b'W' || kind == b'Z');
             }
+            "caughtup" => self.catch_up(),
             "copydone" => {
                 self.message(b'c', &[]);
                 return self.read_until(|kind| kind == b'Z');
@@ -128,6 +129,21 @@ impl Client {
 
     fn message(&mut self, kind: u8, body: &[u8]) {
         self.send(&[&[kind], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat());
+    }
+
+    /// Reads a stream up to the end of WAL. A server that gives up on a client closes with what it did not read, and then what is
+    /// on its way to the client may be lost, and with it the reason.
+    fn catch_up(&mut self) {
+        loop {
+            let mut head = [0; 5];
+            assert!(self.read_exact(&mut head), "the stream ends");
+            let mut body = vec![0; u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4];
+            assert!(self.read_exact(&mut body), "a message is cut short");
+            let number = |at: usize| u64::from_be_bytes(body[at..at + 8].try_into().expect("eight bytes"));
+            if head[0] == b'd' && body[0] == b'w' && number(1) + (body.len() - 25) as u64 >= number(9) {
+                return;
+            }
+        }
     }
 
     /// Lines for all messages up to one that `is_last`, or to the end of the connection.
