@@ -38,10 +38,10 @@ pub use drop::{
 pub use guard::{
     PageRead, PageWrite, Pin, PinsInTheWay, delays_replay, replay_waits_for_pin, set_pins_in_the_way,
 };
-pub(crate) use read::is_in_pool;
 pub use read::{
     ReadMode, ReadOptions, extend, extend_by, prefetch, read_buffer, read_buffer_with, zero_and_lock,
 };
+pub(crate) use read::{is_in_pool, lock_to_overwrite};
 pub use strategy::Strategy;
 
 /// Reserves the pool. `buffers`: how many pages it holds. C: `InitBufferPool`.

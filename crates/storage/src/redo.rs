@@ -28,7 +28,8 @@ use elog::{PgError, Result, Severity, ereport, error, pg_error};
 use wal::{BlockTag, DecodedBlock, DecodedRecord};
 
 use crate::buffer::{
-    PageWrite, Pin, ReadMode, ReadOptions, extend_by, flush_one, is_in_pool, read_buffer, zero_and_lock,
+    PageWrite, Pin, ReadMode, ReadOptions, extend_by, flush_one, is_in_pool, lock_to_overwrite, read_buffer,
+    zero_and_lock,
 };
 use crate::smgr;
 
@@ -143,7 +144,7 @@ fn restore(
         let pin = read_buffer(tag.node, tag.fork, tag.block, ReadMode::ZeroOnError, None)?;
         lock(pin, true)?
     } else {
-        zero_and_lock(tag.node, tag.fork, tag.block, ReadOptions::default())?
+        lock_to_overwrite(tag.node, tag.fork, tag.block, ReadOptions::default())?
     };
     block
         .restore_image(record.lsn, page.page_mut())

@@ -277,6 +277,22 @@ pub fn zero_and_lock(
     block: BlockNumber,
     options: ReadOptions<'_>,
 ) -> Result<PageWrite<'static>> {
+    let mut write = lock_to_overwrite(node, fork, block, options)?;
+    write.page_mut().bytes_mut().fill(0);
+    Ok(write)
+}
+
+/// As [`zero_and_lock`], but a page that is in the pool stays as it is until its image is copied over it: a scan that has
+/// pinned it looks at rows without the lock, and what it looks at is the same in the image.
+///
+/// # Errors
+/// As [`read_buffer`].
+pub(crate) fn lock_to_overwrite(
+    node: RelFileNode,
+    fork: ForkNumber,
+    block: BlockNumber,
+    options: ReadOptions<'_>,
+) -> Result<PageWrite<'static>> {
     let tag = Tag { node, fork, block };
     let pin = allocate(&tag, tag.hash(), options)?;
     let buffer = pin.buffer_id();
@@ -287,9 +303,7 @@ pub fn zero_and_lock(
         io.finish(false, bm::VALID);
         return Ok(write);
     }
-    let mut write = pin.into_exclusive();
-    write.page_mut().bytes_mut().fill(0);
-    Ok(write)
+    Ok(pin.into_exclusive())
 }
 
 /// Adds a page of zeros to a permanent relation: pinned, locked exclusively, not yet dirty. The caller holds the
