@@ -403,8 +403,9 @@ impl<S: PageSource> Reader<S> {
         let total_len = total as usize;
         let rest_of_page = loop {
             page = page + XLOG_BLCKSZ as u64;
-            let need = (total_len - assembled.len() + SHORT_HEADER).min(XLOG_BLCKSZ);
-            let page_header = self.page_header(page, need, start).map_err(|error| (page, error))?;
+            // First the header alone. If it says that the primary crashed and will never write the rest, that rest must not be
+            // waited for: there may be no more WAL on this page for hours.
+            let page_header = self.page_header(page, SHORT_HEADER, start).map_err(|error| (page, error))?;
             if page_header.info & page_flags::FIRST_IS_OVERWRITE_CONTRECORD != 0 {
                 self.assembled = assembled;
                 return Ok(Assembly::Overwritten(page));
@@ -420,7 +421,6 @@ impl<S: PageSource> Reader<S> {
             }
             let header_size = page_header.size();
             let len = rest.min(XLOG_BLCKSZ - header_size);
-            // A long header leaves less room: the end of the record may be further on than was asked for.
             self.extend(page, header_size + len, start).map_err(|error| (page, error))?;
             let from = self.chunk.at(page) + header_size;
             assembled.extend_from_slice(&self.chunk.bytes[from..from + len]);

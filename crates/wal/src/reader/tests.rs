@@ -160,3 +160,52 @@ fn a_segment_entered_in_the_middle_shows_its_first_page() {
         assert!(error.message.starts_with("WAL file is from different database system"), "{error}");
     }
 }
+
+/// A stream of which so much has arrived; there is no more.
+struct Arrived(Vec<u8>);
+
+impl PageSource for Arrived {
+    fn read(
+        &mut self,
+        request: PageRequest,
+        buf: &mut [u8],
+        _check: &mut PageCheck,
+    ) -> Result<usize, ReadError> {
+        let at = (request.page.0 - u64::from(SEGMENT)) as usize;
+        let valid = self.0.len().saturating_sub(at).min(buf.len());
+        if valid < request.need {
+            return Err(ReadError { message: String::new(), kind: ReadErrorKind::End, lsn: request.page });
+        }
+        buf[..valid].copy_from_slice(&self.0[at..at + valid]);
+        Ok(valid)
+    }
+
+    fn timeline(&self) -> TimeLineId {
+        TimeLineId(1)
+    }
+}
+
+/// The primary crashed before it had written the rest of a long record. After its recovery the next page says so, and hardly
+/// more: who follows must not wait until the page has as much as that record would have had there.
+#[test]
+fn a_record_that_never_ends_is_not_waited_for() {
+    let mut bytes = segment();
+    let body = [2; 20_000];
+    let mut long = Record::new(RmgrId::Xlog, 0x20);
+    long.data(&body);
+    let long = offline::encode(&long, START);
+    bytes[160..XLOG_BLCKSZ].copy_from_slice(&long[..XLOG_BLCKSZ - 160]);
+    let mut next = page(Lsn(u64::from(SEGMENT) + XLOG_BLCKSZ as u64), 1);
+    next[2..4].copy_from_slice(&page_flags::FIRST_IS_OVERWRITE_CONTRECORD.to_le_bytes());
+    let short = offline::encode(&Record::new(RmgrId::Xlog, 0x20), START);
+    next[SHORT_HEADER..SHORT_HEADER + short.len()].copy_from_slice(&short);
+    bytes.truncate(XLOG_BLCKSZ);
+    bytes.extend_from_slice(&next[..SHORT_HEADER + short.len()]);
+
+    let mut reader = Reader::with_source(Arrived(bytes), SEGMENT);
+    reader.begin_read(START);
+    reader.next().unwrap();
+    let record = reader.next().unwrap().unwrap();
+    assert_eq!((record.lsn.0, record.total_len), (u64::from(SEGMENT) + 8192 + 24, short.len() as u32));
+    assert_eq!(reader.overwritten_record(), Some(Lsn(u64::from(SEGMENT) + 160)));
+}
