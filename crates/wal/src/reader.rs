@@ -405,7 +405,8 @@ impl<S: PageSource> Reader<S> {
             page = page + XLOG_BLCKSZ as u64;
             // First the header alone. If it says that the primary crashed and will never write the rest, that rest must not be
             // waited for: there may be no more WAL on this page for hours.
-            let page_header = self.page_header(page, SHORT_HEADER, start).map_err(|error| (page, error))?;
+            let header_size = self.geometry.header_size(page);
+            let page_header = self.page_header(page, header_size, start).map_err(|error| (page, error))?;
             if page_header.info & page_flags::FIRST_IS_OVERWRITE_CONTRECORD != 0 {
                 self.assembled = assembled;
                 return Ok(Assembly::Overwritten(page));
