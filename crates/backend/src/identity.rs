@@ -158,6 +158,24 @@ fn lookup(identity: &Identity, name: &str) -> RoleId {
     }
 }
 
+/// What the current user sees in the views of sessions: the numbers of everybody, or of those roles whose rights it has.
+pub(crate) struct StatisticsSight {
+    identity: Rc<Identity>,
+    sees_all: bool,
+}
+
+impl StatisticsSight {
+    /// Whether it sees everybody's: a superuser, or who has the rights of `pg_read_all_stats`.
+    pub(crate) fn sees_all(&self) -> bool {
+        self.sees_all
+    }
+
+    /// Whether it sees the numbers of this role's session; those of a process without a role are for those who see all.
+    pub(crate) fn sees(&self, role: Oid) -> bool {
+        self.sees_all || role.is_valid() && self.identity.has_privileges_of(role)
+    }
+}
+
 impl Identity {
     /// As whom it changes settings.
     pub(crate) fn guc_context(&self) -> GucContext {
@@ -170,6 +188,12 @@ impl Identity {
             let roles = catalog::authid::load(globals::data_dir());
             roles.and_then(|roles| roles.has_privileges_of(self.current_user.oid, role)).unwrap_or(false)
         }
+    }
+
+    /// Whose numbers it sees in the statistics views. C: `HAS_PGSTAT_PERMISSIONS`.
+    pub(crate) fn statistics_sight(self: Rc<Self>) -> StatisticsSight {
+        let sees_all = self.has_privileges_of(catalog::predefined::PG_READ_ALL_STATS);
+        StatisticsSight { identity: self, sees_all }
     }
 
     /// What it may see of the settings.

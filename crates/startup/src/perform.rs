@@ -106,7 +106,7 @@ impl Around for Live<'_> {
         recovery_point::set_replayed(record.end_lsn, timeline);
         if recovery::take_reply_request() {
             // Somebody on the primary waits for this very commit to be replayed.
-            replication::walrcv::force_reply();
+            replication::walrcv::apply_awaited();
         }
         if state::in_archive() {
             consistency::check()?;

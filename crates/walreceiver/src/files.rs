@@ -5,7 +5,7 @@
 //! nothing more is pending, so that many messages share one fsync.
 //!
 //! RV1 only what is durable is announced, to the startup process or the primary; RV3 a segment is marked for the archive only
-//! after it is durable.
+//! after it is durable; RV10 the primary is told first, but nobody is left asleep.
 //!
 //! C counterpart: `XLogWalRcvWrite`, `XLogWalRcvFlush`, `XLogWalRcvClose`.
 
@@ -33,6 +33,8 @@ struct Files {
     unsynced: bool,
     /// The segment being written. C: `recvFile`, `recvSegNo`.
     open: Option<(SegNo, File)>,
+    /// More is durable than those who wait for it here have been woken for (RV10).
+    unannounced: bool,
 }
 
 thread_local! {
@@ -42,6 +44,7 @@ thread_local! {
             progress: Progress { written: Lsn::INVALID, flushed: Lsn::INVALID },
             unsynced: false,
             open: None,
+            unannounced: false,
         })
     };
 }
@@ -69,9 +72,21 @@ pub(crate) fn write(bytes: &[u8], start: Lsn) -> Result<bool> {
     FILES.with_borrow_mut(|files| files.write(bytes, start))
 }
 
-/// Makes durable what is written, and wakes those who wait for it; true if there was anything. C: `XLogWalRcvFlush`.
+/// Makes durable what is written; true if there was anything. Then [`announce`] is to follow, at once or behind the news for the
+/// primary. C: the first half of `XLogWalRcvFlush`.
 pub(crate) fn flush() -> bool {
     FILES.with_borrow_mut(Files::flush)
+}
+
+/// Wakes those on this machine who wait for what has become durable: the startup process, and walsenders. C does so before it
+/// tells the primary, where a commit may wait for the news; here nobody does but readers of this standby.
+pub(crate) fn announce() {
+    FILES.with_borrow_mut(Files::announce);
+}
+
+/// Nobody here waits for news of what is durable (RV10).
+pub(crate) fn is_announced() -> bool {
+    FILES.with_borrow(|files| !files.unannounced)
 }
 
 /// Changes settings, `wal_sync_method` and `fsync` perhaps among them: what is written is synced in the way its file was opened
@@ -88,9 +103,13 @@ pub(crate) fn change_settings(change: impl FnOnce()) -> Result<()> {
     })
 }
 
-/// The stream is over: nothing is open afterwards. True as for [`flush`].
+/// The stream is over: nothing is open afterwards, and all is announced. True as for [`flush`].
 pub(crate) fn finish() -> bool {
-    FILES.with_borrow_mut(|files| files.open.is_some() && files.close())
+    FILES.with_borrow_mut(|files| {
+        let flushed = files.open.is_some() && files.close();
+        files.announce();
+        flushed
+    })
 }
 
 /// On the way out. A process that ends in the middle of a write leaves it at that.
@@ -98,6 +117,7 @@ pub(crate) fn flush_at_exit() {
     FILES.with(|files| {
         if let Ok(mut files) = files.try_borrow_mut() {
             files.flush();
+            files.announce();
         }
     });
 }
@@ -185,11 +205,18 @@ impl Files {
         self.progress.flushed = written;
         // RV1.
         receiver::set_flushed(written, self.timeline);
+        self.unannounced = true;
+        true
+    }
+
+    fn announce(&mut self) {
+        if !std::mem::take(&mut self.unannounced) {
+            return;
+        }
         wal::recovery::wakeup();
         if guc::vars::HOT_STANDBY.get() && guc::vars::MAX_WAL_SENDERS.get() > 0 {
             replication::walsnd::wakeup();
         }
-        miscinit::ps_status::set_activity(&format!("streaming {written}"));
-        true
+        miscinit::ps_status::set_activity(&format!("streaming {}", self.progress.flushed));
     }
 }

@@ -183,9 +183,15 @@ impl Stream<'_> {
         }
     }
 
-    /// C: the end of `XLogWalRcvFlush`.
+    /// First whoever waits for it to commit, then those who replay it and pass it on (RV10); the other way round where commits wait
+    /// for replay. Each of them may have our processor as soon as it is woken. C: the second half of `XLogWalRcvFlush`, which
+    /// wakes the startup process first.
     fn tell_flushed(&mut self) {
+        if receiver::take_apply_awaited() {
+            files::announce();
+        }
         self.replies.send(self.connection, false, false);
+        files::announce();
         self.replies.send_feedback(self.connection, false);
     }
 
@@ -221,6 +227,7 @@ impl Stream<'_> {
 
     /// Until something comes or is due; with a limit, no longer than that.
     fn sleep(&mut self, at_most: Option<Duration>) -> Result<()> {
+        debug_assert!(files::is_announced(), "RV10");
         let timeout = at_most.or_else(|| self.time_to_next());
         let mut events = Wake::LATCH_OR_DEATH | Wake::SOCKET_READABLE;
         events.set(Wake::SOCKET_WRITEABLE, self.connection.wire.has_output());

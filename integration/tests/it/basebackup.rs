@@ -489,6 +489,61 @@ fn a_corrupted_page() {
     });
 }
 
+/// A relation's file whose last page is not whole, as a crash may leave it: its checksums are looked at until then, and it is copied
+/// as it is.
+#[test]
+fn a_page_that_is_not_whole() {
+    if real_postgres().is_none() {
+        skip!("PostgreSQL 15 is not installed");
+    }
+    on_each_server("pg_basebackup and half a page", |server| {
+        let source = Source::with(server, &["--data-checksums"], &[]);
+        let cluster = &source.cluster;
+        ask(cluster, "CHECKPOINT");
+        let file = ask(cluster, "SELECT pg_relation_filepath('t')");
+        assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
+        let path = cluster.data_dir().join(&file);
+        let blocks = fs::metadata(&path).expect("own file").len() / 8192;
+        let append = |bytes: &[u8]| {
+            let mut file = fs::OpenOptions::new().append(true).open(&path).expect("own file");
+            file.write_all(bytes).expect("own file");
+        };
+        append(&[7; 1000]);
+        cluster.start();
+        // The file is read in pieces of 32 kB: in the last of them nothing is looked at.
+        let (blocks_read, rest) = (blocks / 4 * 4, blocks % 4 * 8192 + 1000);
+        let warning = format!(
+            "WARNING:  could not verify checksum in file \"./{file}\", block {blocks_read}: \
+             read buffer size {rest} and page size 8192 differ"
+        );
+        let (code, said) = ended(&mut source.command("half", &[]));
+        assert!(said.contains(&warning), "{said}");
+        assert_eq!((code, said.matches("WARNING").count()), (Some(0), 1), "{said}");
+        let dir = cluster.path("half");
+        source.verify(&dir, &[]);
+        assert_eq!(fs::read(dir.join(&file)).expect("a copy"), fs::read(&path).expect("it"));
+        assert_eq!(
+            ask(cluster, "SELECT checksum_failures FROM pg_stat_database WHERE datname = 'postgres'"),
+            "0"
+        );
+        source.starts(&dir).stop(Stop::Fast);
+        // A wrong page before it is found all the same.
+        assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
+        flip_a_byte(&path, 8192 + 4000);
+        cluster.start();
+        let (code, said) = ended(&mut source.command("both", &["--no-slot"]));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains(&format!("checksum verification failed in file \"./{file}\", block 1: ")),
+            "{said}"
+        );
+        assert!(said.contains(&warning), "{said}");
+        let total = format!("WARNING:  file \"./{file}\" has a total of 1 checksum verification failure");
+        assert!(said.contains(&total), "{said}");
+        source.is_clean();
+    });
+}
+
 fn flip_a_byte(path: &Path, at: u64) {
     let mut file = fs::OpenOptions::new().read(true).write(true).open(path).expect("own file");
     let mut byte = [0];

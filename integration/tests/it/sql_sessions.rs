@@ -111,9 +111,13 @@ fn long_statements_are_cut(cluster: &Cluster) {
     wait_for_row(&mut watcher, other.pid, "length(query), right(query, 3)", "1023|xxx");
 }
 
+/// Who has the rights of a session's role, by membership or as a monitor, sees what it does; nobody else does.
 fn who_may_see_what(cluster: &Cluster) {
     let mut superuser = Wire::connect(cluster);
     superuser.query("CREATE ROLE seer LOGIN; CREATE ROLE monitor LOGIN IN ROLE pg_monitor");
+    superuser.query("CREATE ROLE ann LOGIN; CREATE ROLE son LOGIN IN ROLE ann");
+    superuser.query("CREATE ROLE grandson LOGIN IN ROLE son; CREATE ROLE orphan LOGIN NOINHERIT IN ROLE ann");
+    superuser.query("CREATE ROLE reader LOGIN IN ROLE pg_read_all_stats");
     superuser.query("SELECT 'a secret'");
     let as_user = |user: &str| {
         let mut session = Wire::open(cluster);
@@ -123,7 +127,30 @@ fn who_may_see_what(cluster: &Cluster) {
     let columns = "usename, client_addr IS NULL, state IS NULL, query";
     wait_for_row(&mut as_user("seer"), superuser.pid, columns, "postgres|t|t|<insufficient privilege>");
     wait_for_row(&mut as_user("monitor"), superuser.pid, columns, "postgres|f|f|SELECT 'a secret'");
-    superuser.query("DROP ROLE seer; DROP ROLE monitor");
+    let mut of_ann = as_user("ann");
+    of_ann.query("SELECT 'of ann'");
+    let columns =
+        "usename, application_name, client_port IS NULL, backend_start IS NULL, state, backend_type, query";
+    let ssl = format!("SELECT ssl FROM pg_stat_ssl WHERE pid = {}", of_ann.pid);
+    for user in ["postgres", "ann", "son", "grandson", "monitor", "reader"] {
+        let mut session = as_user(user);
+        wait_for_row(&mut session, of_ann.pid, columns, "ann||f|f|idle|client backend|SELECT 'of ann'");
+        assert_eq!(session.query(&ssl), ["f", "SELECT 1"], "{user}");
+    }
+    for user in ["orphan", "seer"] {
+        let mut session = as_user(user);
+        wait_for_row(&mut session, of_ann.pid, columns, "ann||t|t|||<insufficient privilege>");
+        assert_eq!(session.query(&ssl), ["SELECT 0"], "{user}");
+    }
+    // No membership makes one see what the server's own processes do.
+    let own = "SELECT count(backend_type), count(*) > 2, count(backend_start) FROM pg_stat_activity WHERE usesysid IS NULL";
+    assert_eq!(as_user("son").query(own), ["0|t|0", "SELECT 1"]);
+    let own = "SELECT count(backend_type) > 2, count(backend_start) > 2 FROM pg_stat_activity WHERE usesysid IS NULL";
+    assert_eq!(as_user("monitor").query(own), ["t|t", "SELECT 1"]);
+    of_ann.quit();
+    superuser
+        .query("DROP ROLE seer; DROP ROLE monitor; DROP ROLE grandson; DROP ROLE orphan; DROP ROLE reader");
+    superuser.query("DROP ROLE son; DROP ROLE ann");
 }
 
 const CANCELED: &str = "ERROR:  57014: canceling statement due to user request";

@@ -466,10 +466,72 @@ fn seen_by_others() {
             wire.query("SELECT backend_type, datname FROM pg_stat_activity WHERE pid = pg_backend_pid()"),
             ["walsender|postgres", "SELECT 1"]
         );
+        // A walsender's title has no database, not even then.
+        let title = title_of_15(&cluster.title(wire.pid));
+        assert!(
+            title.starts_with("postgres: walsender postgres 127.0.0.1(") && title.ends_with(") idle"),
+            "{title}"
+        );
         // Not one that streams: the view shows it in its first state.
         assert_eq!(
             ask(&cluster, "SELECT application_name, state, sent_lsn FROM pg_stat_replication"),
             "by_hand|startup|"
         );
+    });
+}
+
+/// Who has the rights of a walsender's role sees where it is connected from; how far it is, only who may read all statistics.
+#[test]
+fn seen_by_members() {
+    on_each_server("pg_stat_replication for members of a role", |server| {
+        let cluster = started_primary(server, &[]);
+        ask(&cluster, "CREATE ROLE ann LOGIN REPLICATION");
+        for sql in [
+            "CREATE ROLE son LOGIN IN ROLE ann",
+            "CREATE ROLE orphan LOGIN NOINHERIT IN ROLE ann",
+            "CREATE ROLE monitor LOGIN IN ROLE pg_monitor",
+        ] {
+            ask(&cluster, sql);
+        }
+        let mut wire = Wire::open(&cluster);
+        wire.start_session(&[("user", "ann"), ("database", "postgres"), ("replication", "true")]);
+        assert_eq!(rows(&mut wire, "IDENTIFY_SYSTEM").len(), 1);
+        let seen = "SELECT usename, client_addr, client_port > 0, backend_start IS NULL, state FROM pg_stat_replication";
+        for (user, expected) in [
+            ("postgres", "ann|127.0.0.1|t|f|startup"),
+            ("monitor", "ann|127.0.0.1|t|f|startup"),
+            ("ann", "ann|127.0.0.1|t|f|"),
+            ("son", "ann|127.0.0.1|t|f|"),
+            ("orphan", "ann|||t|"),
+        ] {
+            let mut session = Wire::open(&cluster);
+            session.start_session(&[("user", user), ("database", "postgres")]);
+            assert_eq!(rows(&mut session, seen), [expected], "{user}");
+        }
+    });
+}
+
+/// A session that has begun a backup by SQL makes no other one before that is over.
+#[test]
+fn one_backup_at_a_time() {
+    on_each_server("BASE_BACKUP after pg_backup_start", |server| {
+        let cluster = started_primary(server, &[]);
+        let mut wire = replication_session(&cluster, "database");
+        assert_eq!(rows(&mut wire, "SELECT pg_backup_start('by hand', true) > '0/0'"), ["t"]);
+        let refused = ["ERROR:  55000: a backup is already in progress in this session"];
+        assert_eq!(wire.query("BASE_BACKUP (LABEL 'second', CHECKPOINT 'fast')"), refused);
+        assert_eq!(wire.query("BASE_BACKUP (NONSENSE)"), refused, "this is found out first");
+        assert_eq!(wire.query("SELECT pg_backup_start('third')"), refused);
+        // It is a session as before, and has not become one that copies.
+        assert_eq!(ask(&cluster, "SELECT state FROM pg_stat_replication"), "startup");
+        // Others may.
+        let mut other = replication_session(&cluster, "true");
+        let made = other.query("BASE_BACKUP (CHECKPOINT 'fast', WAIT false)");
+        assert_eq!(made.last().map(String::as_str), Some("BASE_BACKUP"), "{:?}", made.last());
+        let label = "SELECT labelfile LIKE '%LABEL: by hand%' FROM pg_backup_stop(false)";
+        let stopped = rows(&mut wire, label);
+        assert_eq!(stopped.last().map(String::as_str), Some("t"), "{stopped:?}");
+        let made = wire.query("BASE_BACKUP (LABEL 'second', CHECKPOINT 'fast', WAIT false)");
+        assert_eq!(made.last().map(String::as_str), Some("BASE_BACKUP"), "{:?}", made.last());
     });
 }

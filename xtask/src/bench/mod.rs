@@ -84,14 +84,7 @@ fn run_again_optimised() -> Result<()> {
 fn servers(options: &Options) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     if options.only != Some(Only::Real) {
-        let programs = cluster_dir::build(true)?;
-        let built = cluster_dir::target_dir().join("release");
-        if programs != built {
-            return Err(format!(
-                "{} cannot be reached by the server's user: set CARGO_TARGET_DIR to a folder that can",
-                built.display()
-            ));
-        }
+        build()?;
         servers.push(Server::Ours);
     }
     if options.only != Some(Only::Ours) {
@@ -102,6 +95,20 @@ fn servers(options: &Options) -> Result<Vec<Server>> {
         }
     }
     if servers.is_empty() { Err("there is no server to measure".into()) } else { Ok(servers) }
+}
+
+/// Builds this server, unless `PGANATOMY_PROGRAMS` names a folder with programs that are built already.
+fn build() -> Result<()> {
+    if std::env::var_os("PGANATOMY_PROGRAMS").is_some() {
+        return Ok(());
+    }
+    let programs = cluster_dir::build(true)?;
+    let built = cluster_dir::target_dir().join("release");
+    if programs == built {
+        return Ok(());
+    }
+    let built = built.display();
+    Err(format!("{built} cannot be reached by the server's user: set CARGO_TARGET_DIR to a folder that can"))
 }
 
 /// Where a bench's samples go.

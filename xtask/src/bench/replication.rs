@@ -136,7 +136,8 @@ fn flushed(client: &mut postgres::Client) -> Result<Lsn> {
     position(client, "pg_current_wal_flush_lsn()")?.ok_or_else(|| "the primary has no position".into())
 }
 
-/// Writes at least so much WAL, from a checkpoint on, and returns where it ends and how many megabytes it is.
+/// Writes at least so much WAL, from a checkpoint on, and returns where it ends and how many megabytes it is. Afterwards the disk
+/// is at rest: what the rows themselves take has been written, too, and does not compete with what is measured.
 fn write_wal(cluster: &Cluster, megabytes: u32) -> Result<(Lsn, f64)> {
     let mut client = cluster.connect();
     execute(&mut client, "DROP TABLE IF EXISTS w; CREATE TABLE w (id int, value text); CHECKPOINT")?;
@@ -145,6 +146,8 @@ fn write_wal(cluster: &Cluster, megabytes: u32) -> Result<(Lsn, f64)> {
         let end = flushed(&mut client)?;
         let written = (end.0 - start.0) as f64 / f64::from(1 << 20);
         if written >= f64::from(megabytes) {
+            execute(&mut client, "CHECKPOINT")?;
+            nix::unistd::sync();
             return Ok((end, written));
         }
         // Rows as tables have them: some ninety bytes.

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use activity::{Activity, ClientAddr};
-use common::BackendType;
 use elog::Result;
 use shmem::PgProc;
 use types::{Datum, oid};
@@ -42,12 +41,8 @@ pub(super) const ACTIVITY_COLUMNS: Columns = &[
 
 /// C: `pg_stat_get_activity`.
 pub(super) fn stat_activity(_: &Objects) -> Result<Rows> {
-    let me = identity::get();
-    let sees_all = me.has_privileges_of(catalog::predefined::PG_READ_ALL_STATS);
-    activity::snapshot()
-        .iter()
-        .map(|row| activity_row(row, sees_all || row.usesysid == me.current_user.oid))
-        .collect()
+    let sight = identity::get().statistics_sight();
+    activity::snapshot().iter().map(|row| activity_row(row, sight.sees(row.usesysid))).collect()
 }
 
 fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
@@ -58,10 +53,7 @@ fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
     let moment = |micros: i64| known(micros != 0 && allowed, Datum::TimestampTz(micros));
     let (address, port) = client(row)?;
     let wait = shmem::all_procs().get(row.pgprocno).map_or(0, |proc| proc.wait_event_info.load(Relaxed));
-    let query = match (allowed, row.backend_type) {
-        (false, _) => Datum::text("<insufficient privilege>"),
-        (true, _) => Datum::text(&row.query),
-    };
+    let query = Datum::text(if allowed { &row.query } else { "<insufficient privilege>" });
     Ok(vec![
         known(row.datid.is_valid(), Datum::Oid(row.datid.0)),
         known(row.datid.is_valid(), Datum::text(&row.datname)),
@@ -84,10 +76,7 @@ fn activity_row(row: &Activity, allowed: bool) -> Result<Vec<Datum>> {
         backend_xmin(row),
         Datum::Null,
         query,
-        known(
-            allowed || row.backend_type == BackendType::Backend,
-            Datum::text(row.backend_type.description()),
-        ),
+        permitted(Datum::text(row.backend_type.description())),
     ])
 }
 
@@ -123,9 +112,12 @@ pub(super) const SSL_COLUMNS: Columns = &[
     ("issuer_dn", oid::TEXT),
 ];
 
-/// C: the second half of `pg_stat_get_activity`.
+/// The sessions whose address the user may see. C: the second half of `pg_stat_get_activity`, and `pg_stat_ssl` of
+/// catalog/system_views.sql.
 pub(super) fn stat_ssl(_: &Objects) -> Result<Rows> {
-    let sessions = activity::snapshot().into_iter().filter(|row| row.usesysid.is_valid());
+    let sight = identity::get().statistics_sight();
+    let has_client = |row: &Activity| !matches!(row.client, ClientAddr::None);
+    let sessions = activity::snapshot().into_iter().filter(|row| has_client(row) && sight.sees(row.usesysid));
     let row = |row: Activity| {
         let (version, cipher, bits) = match &row.tls {
             Some((version, cipher, bits)) => (Datum::text(version), Datum::text(cipher), Datum::Int4(*bits)),

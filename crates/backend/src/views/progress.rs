@@ -20,15 +20,14 @@ pub(super) const BASE_BACKUP_COLUMNS: Columns = &[
     ("tablespaces_streamed", oid::INT8),
 ];
 
-/// The numbers are for who has the privileges of that session's role. C: `HAS_PGSTAT_PERMISSIONS`.
+/// The numbers are for who has the privileges of that session's role.
 pub(super) fn base_backups(_: &Objects) -> Result<Rows> {
-    let me = identity::get();
-    let sees_all = me.has_privileges_of(catalog::predefined::PG_READ_ALL_STATS);
+    let sight = identity::get().statistics_sight();
     let mut rows = Rows::new();
     for process in activity::snapshot() {
         let Some((Command::BaseBackup, params)) = process.progress else { continue };
         let mut row = vec![Datum::Int4(process.pid)];
-        if sees_all || me.has_privileges_of(process.usesysid) {
+        if sight.sees(process.usesysid) {
             row.push(Datum::text(BaseBackupPhase::text(params[param::PHASE])));
             let total = params[param::BYTES_TOTAL];
             row.push(if total == UNKNOWN { Datum::Null } else { Datum::Int8(total) });

@@ -56,7 +56,7 @@ pub(crate) const WAL_SENDERS: &[(&str, Oid)] = &[
 /// A row for each walsender; all but the pid is NULL for who may not read everybody's statistics.
 /// C: `pg_stat_get_wal_senders`.
 pub(crate) fn wal_senders() -> Vec<Vec<Datum>> {
-    let allowed = identity::get().has_privileges_of(catalog::predefined::PG_READ_ALL_STATS);
+    let allowed = identity::get().statistics_sight().sees_all();
     let statuses = walsnd::statuses();
     let sync = candidates::sync_states(syncrep::config().as_deref(), &statuses);
     let row = |(status, sync): (&Status, (i32, &'static str))| {
@@ -93,13 +93,12 @@ fn details(status: &Status, (priority, state): (i32, &'static str)) -> [Datum; 1
 
 /// The walsenders joined with what they have in common with other sessions.
 pub(super) fn stat_replication(_: &Objects) -> Result<Rows> {
-    let me = identity::get();
-    let sees_all = me.has_privileges_of(catalog::predefined::PG_READ_ALL_STATS);
+    let sight = identity::get().statistics_sight();
     let sessions = activity::snapshot();
     let row = |mut sender: Vec<Datum>| {
         let Some(Datum::Int4(pid)) = sender.first().cloned() else { return Ok(None) };
         let Some(session) = sessions.iter().find(|session| session.pid == pid) else { return Ok(None) };
-        let mut row = session_columns(session, sees_all || session.usesysid == me.current_user.oid)?;
+        let mut row = session_columns(session, sight.sees(session.usesysid))?;
         row.extend(sender.drain(1..));
         Ok(Some(row))
     };

@@ -40,7 +40,7 @@ pub(super) fn stat_wal_receiver(_: &Objects) -> Result<Rows> {
 pub(crate) fn wal_receiver() -> Option<Vec<Datum>> {
     let status = walrcv::status()?;
     let mut row = vec![Datum::Int4(status.pid)];
-    if identity::get().has_privileges_of(catalog::predefined::PG_READ_ALL_STATS) {
+    if identity::get().statistics_sight().sees_all() {
         row.extend(details(&status));
     } else {
         row.resize(COLUMNS.len(), Datum::Null);

@@ -26,6 +26,8 @@ pub(super) struct ReceiveBuffer {
     end: usize,
     /// While above 0, waits are expected: a client in a request-response rhythm is never ready when we ask.
     waits_expected: u8,
+    /// The last attempt of [`Port::try_read_message`] to read took all there was.
+    drained: bool,
 }
 
 /// What [`Port::read_message`] came back with.
@@ -75,7 +77,12 @@ impl Port {
             match result {
                 // The reading below meets the end too, and knows what to say of it.
                 Ok(0) => break,
-                Ok(count) => self.received.end += count,
+                Ok(count) => {
+                    self.received.end += count;
+                    // TLS may hold back more than it has given.
+                    self.received.drained =
+                        self.tls.is_none() && self.received.end < self.received.bytes.len();
+                }
                 Err(TryError::Blocked(_)) => return Ok(None),
                 Err(error) => {
                     error.receive_report().report();
@@ -84,6 +91,12 @@ impl Port {
             }
         }
         self.read_limited(body, policy, limit).map(Some)
+    }
+
+    /// Another [`Port::try_read_message`] would find nothing unless it has come since the last one, which is what a wait for the
+    /// socket is for: one system call saved.
+    pub fn is_drained(&self) -> bool {
+        self.received.drained && self.received.available() == 0
     }
 
     /// The same with other limits: during authentication only `p` is expected.
@@ -194,6 +207,7 @@ impl Port {
         self.received.bytes = bytes;
         let count = result?;
         self.received.end += count;
+        self.received.drained = false;
         Ok(if count == 0 { Filled::Eof } else { Filled::Yes })
     }
 

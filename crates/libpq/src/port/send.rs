@@ -113,6 +113,13 @@ impl Port {
         !self.to_send.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
+    /// Bytes that wait to be sent: those collected here, not yet encrypted; at least 1 if something waits at all.
+    pub fn send_pending_bytes(&self) -> usize {
+        let collected = self.to_send.bytes.len().saturating_sub(self.to_send.sent);
+        let bytes = collected + self.to_send.direct_left.len();
+        bytes.max(usize::from(self.is_send_pending()))
+    }
+
     /// True once a send has failed. C: `ClientConnectionLost`.
     pub fn is_lost(&self) -> bool {
         self.lost

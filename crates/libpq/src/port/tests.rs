@@ -266,6 +266,8 @@ fn reading_what_is_there_does_not_wait() {
     for expected in [&b"one"[..], b""] {
         let read = port.try_read_message(&mut body, &mut Patient, limit).unwrap();
         assert_eq!((read, &*body), (Some(Incoming::Message(b'd')), expected));
+        // Both came with the first read; behind the second one there is nothing to be looked for.
+        assert_eq!(port.is_drained(), expected.is_empty());
     }
     assert_eq!(port.try_read_message(&mut body, &mut Patient, limit).unwrap(), None);
     // Half a message is none yet, wherever it is cut; its type is looked at all the same.
@@ -273,10 +275,20 @@ fn reading_what_is_there_does_not_wait() {
         let whole = b"d\0\0\0\x07two";
         client.send(&whole[..cut]);
         assert_eq!(port.try_read_message(&mut body, &mut Patient, limit).unwrap(), None, "{cut}");
+        assert!(!port.is_drained(), "{cut}");
         client.send(&whole[cut..]);
         let read = port.try_read_message(&mut body, &mut Patient, limit).unwrap();
         assert_eq!((read, &*body), (Some(Incoming::Message(b'd')), &b"two"[..]), "{cut}");
+        assert!(port.is_drained(), "{cut}");
     }
+    // So much that a read fills the buffer: there may be more, and it is not said that there is none.
+    client.send(&b"d\0\0\0\x07two".repeat(2048));
+    for left in (0..2048).rev() {
+        let read = port.try_read_message(&mut body, &mut Patient, limit).unwrap();
+        assert_eq!(read, Some(Incoming::Message(b'd')), "{left}");
+        assert!(!port.is_drained(), "{left}");
+    }
+    assert_eq!(port.try_read_message(&mut body, &mut Patient, limit).unwrap(), None);
     client.send_message(b'd', &[0; 200]);
     let (read, log) = captured_log(|| port.try_read_message(&mut body, &mut Patient, limit));
     assert_eq!((read.unwrap(), log), (Some(Incoming::Broken), vec!["invalid message length".to_owned()]));
