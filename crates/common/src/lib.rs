@@ -2,10 +2,11 @@
 //!
 //! A value that appears in a file format, on the wire or in more than one process is named here once:
 //! WAL positions ([`Lsn`]), object ids ([`Oid`]), error codes ([`SqlState`]), the kinds of processes
-//! ([`BackendType`]), the control file and the postmaster's pid file.
+//! ([`BackendType`]), the control file, the postmaster's pid file, the names of files that are archived.
 //!
 //! Absent on purpose: settings, errors with text, shared memory. Those start one layer up.
 
+pub mod archive_name;
 mod backend_type;
 pub mod file;
 pub mod getopt;
