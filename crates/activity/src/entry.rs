@@ -74,6 +74,9 @@ pub enum ClientAddr {
 
 const NAME_WORDS: usize = NAMEDATALEN / 8;
 
+/// Looks at an entry of [`Entry::read_bounded`]: far longer than a change takes.
+const TRIES_MAX: u32 = 100;
+
 shmem::shm_struct! {
 /// All moments are microseconds since 2000-01-01, 0 for none.
 pub(crate) struct Entry {
@@ -287,16 +290,33 @@ impl Entry {
     /// A consistent copy, or `None` if the entry is free.
     pub(crate) fn read(&self, pgprocno: usize, statement: &[AtomicU64]) -> Option<Activity> {
         loop {
-            let before = self.changes.load(Acquire);
-            if before.is_multiple_of(2) {
-                let copy = self.copy(pgprocno, statement);
-                fence(SeqCst);
-                if self.changes.load(SeqCst) == before {
-                    return copy;
-                }
+            if let Some(copy) = self.try_read(pgprocno, statement) {
+                return copy;
             }
             std::hint::spin_loop();
         }
+    }
+
+    /// The same for who must not wait (A6): after some tries the copy is as good as it gets.
+    pub(crate) fn read_bounded(&self, pgprocno: usize, statement: &[AtomicU64]) -> Option<Activity> {
+        for _ in 0..TRIES_MAX {
+            if let Some(copy) = self.try_read(pgprocno, statement) {
+                return copy;
+            }
+            std::hint::spin_loop();
+        }
+        self.copy(pgprocno, statement)
+    }
+
+    /// `None` if its owner is writing.
+    fn try_read(&self, pgprocno: usize, statement: &[AtomicU64]) -> Option<Option<Activity>> {
+        let before = self.changes.load(Acquire);
+        if !before.is_multiple_of(2) {
+            return None;
+        }
+        let copy = self.copy(pgprocno, statement);
+        fence(SeqCst);
+        (self.changes.load(SeqCst) == before).then_some(copy)
     }
 
     fn copy(&self, pgprocno: usize, statement: &[AtomicU64]) -> Option<Activity> {
@@ -398,6 +418,19 @@ mod tests {
             assert_eq!(shown.client, expected);
             assert_eq!((shown.datname.as_str(), shown.usename.as_str()), ("postgres", "alice"));
         }
+    }
+
+    #[test]
+    fn who_has_died_while_he_wrote_holds_up_nobody() {
+        let entry = Entry::new();
+        entry.start(BackendType::Backend, 42, 7);
+        entry.changes.fetch_add(1, SeqCst);
+        entry.state.store(State::Active as u8, Relaxed);
+        let shown = entry.read_bounded(0, &[]).unwrap();
+        assert_eq!((shown.pid, shown.state), (42, State::Active));
+        // What is no state, or no kind of process, is nobody.
+        entry.state.store(99, Relaxed);
+        assert!(entry.read_bounded(0, &[]).is_none());
     }
 
     #[test]

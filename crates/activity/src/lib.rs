@@ -8,6 +8,7 @@
 //! - A1  Only the owning process writes an entry, between [`begin`] and [`end`].
 //! - A2  `changes` is odd exactly while its owner writes.
 //! - A3  An entry with pid 0 is free; its other fields mean nothing.
+//! - A6  The postmaster, which must not wait for anybody, looks at an entry a limited number of times ([`try_snapshot`]).
 //!
 //! Reporting costs a few stores and a copy of the statement, and no system call but the clock.
 //!
@@ -16,12 +17,14 @@
 #![forbid(unsafe_code)]
 
 mod entry; // 1. one process's row
-mod text; // 2. text that one process writes and others read
+pub mod text; // 2. text that one process writes and others read
 
 pub mod progress; // how far a long command is
 
 pub mod counters; // 3. what it did, for the statistics collector ...
 pub mod table_stats; // ... and to which table
+
+pub mod gauges; // 4. what those tell whom a stop of the server waits for
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -52,6 +55,7 @@ struct Mine {
 pub fn reserve(reservation: &mut Reservation, proc_count: usize) {
     reservation.slice(&ENTRIES, proc_count, |_| Entry::new());
     reservation.slice(&STATEMENTS, proc_count * statement_words(), |_| AtomicU64::new(0));
+    gauges::reserve(reservation);
 }
 
 /// Words of one statement buffer.
@@ -173,6 +177,13 @@ pub fn report_transaction_start(pg_micros: i64) {
 pub fn snapshot() -> Vec<Activity> {
     let entries = ENTRIES.get().iter().enumerate();
     entries.filter_map(|(index, entry)| entry.read(index, statement_of(index))).collect()
+}
+
+/// As [`snapshot`] for who must not wait for anybody: an entry whose owner changes it all the time, or has died while it did, is
+/// shown as it is found, perhaps half old and half new. Statements are left out; without shared memory there is nothing.
+pub fn try_snapshot() -> Vec<Activity> {
+    let entries = ENTRIES.try_get().unwrap_or(&[]).iter().enumerate();
+    entries.filter_map(|(index, entry)| entry.read_bounded(index, &[])).collect()
 }
 
 /// The statement that process `pid` runs, for the log of its crash. C: `pgstat_get_crashed_backend_activity`.

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Stores as much of `text` as fits, leaving at least one zero byte at the end.
-pub(crate) fn store(words: &[AtomicU64], text: &str) {
+pub fn store(words: &[AtomicU64], text: &str) {
     let capacity = words.len() * 8 - 1;
     let mut len = text.len().min(capacity);
     while !text.is_char_boundary(len) {
@@ -23,7 +23,7 @@ pub(crate) fn store(words: &[AtomicU64], text: &str) {
 }
 
 /// Reads up to the first zero byte.
-pub(crate) fn load(words: &[AtomicU64]) -> String {
+pub fn load(words: &[AtomicU64]) -> String {
     let mut bytes = Vec::new();
     for word in words {
         let chunk = word.load(Relaxed).to_ne_bytes();

@@ -15,7 +15,6 @@
 
 use std::time::Duration;
 
-use common::BackendType;
 use elog::Result;
 use miscinit::child::ChildStart;
 use miscinit::interrupt::{self, Pending};
@@ -52,7 +51,7 @@ pub fn begin(start: &ChildStart) {
     exit::on_shmem_exit(|_| activity::end());
 }
 
-/// The part of [`begin`] for processes that hold nothing in shared memory (logger, statistics collector).
+/// The part of [`begin`] for processes without a PGPROC (archiver, logger, statistics collector).
 pub fn begin_detached(start: &ChildStart) {
     signals::install(Role::Kind(start.kind));
     ps_status::set_fixed(start.kind.ps_title());
@@ -99,17 +98,4 @@ fn recover(error: &elog::PgError) {
         exit::proc_exit(1);
     }
     wait(Some(REST_AFTER_ERROR), WaitEvent::PG_SLEEP);
-}
-
-/// True for kinds this crate runs; sessions have their own loop in `backend`.
-pub fn is_auxiliary(kind: BackendType) -> bool {
-    matches!(
-        kind,
-        BackendType::Startup
-            | BackendType::Checkpointer
-            | BackendType::BgWriter
-            | BackendType::WalWriter
-            | BackendType::Archiver
-            | BackendType::WalReceiver
-    )
 }

@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use activity::gauges::{self, checkpoint::Phase};
 use common::pg_control::{CheckPoint, DbState};
 use common::{BackendType, Lsn, SqlState};
 use elog::{Result, ereport, error};
@@ -61,6 +62,7 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<()> {
     if wal::in_recovery() && !end_of_recovery {
         return Err(error!(SqlState::INTERNAL_ERROR, "can't create a checkpoint during recovery"));
     }
+    let _over = Over;
     let mut statistics = Statistics::begin(Kind::Checkpoint);
     storage::sync::pre_checkpoint();
     let control = wal::control_file::read()?;
@@ -150,11 +152,22 @@ fn wait_for(kind: u32) {
     }
 }
 
+/// While it lives a checkpoint is under way; afterwards none is, also if it has failed.
+pub(crate) struct Over;
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        gauges::checkpoint().enter(Phase::Idle);
+    }
+}
+
 /// Step 3, and the middle of a restartpoint. C: `CheckPointGuts`.
 ///
 /// # Errors
 /// Those of writing and syncing.
 pub(crate) fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistics) -> Result<()> {
+    let gauge = gauges::checkpoint();
+    gauge.enter(Phase::Writing);
     let parts = GUTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     for part in parts {
         part()?;
@@ -170,12 +183,16 @@ pub(crate) fn guts(flags: CheckpointFlags, redo: Lsn, statistics: &mut Statistic
         activity::counters::add(&buffers.written_checkpoint, statistics.buffers_written as i64);
     });
     statistics.write = write_began.elapsed();
+    gauge.enter(Phase::Syncing);
     let sync_began = Instant::now();
     let synced = storage::sync::process_sync_requests()?;
     statistics.sync = sync_began.elapsed();
     statistics.files_synced = u64::from(synced.files);
     statistics.longest_sync = synced.longest;
     statistics.sum_of_syncs = synced.total;
+    gauge.enter(Phase::Ending);
+    let worked = statistics.write.saturating_sub(pacer.paused) + statistics.sync;
+    gauge.measured(statistics.buffers_written * common::BLCKSZ as u64, worked);
     // As late as possible: many a prepared transaction has ended by now.
     transam::twophase::checkpoint(redo)
 }
@@ -186,6 +203,8 @@ struct Pacer {
     /// How far WAL was when it began. C: `ckpt_start_recptr`.
     start: Lsn,
     began: Instant,
+    /// How long it has slept.
+    paused: Duration,
 }
 
 /// How far WAL is: written, or during recovery replayed.
@@ -195,7 +214,7 @@ fn wal_position() -> Lsn {
 
 impl Pacer {
     fn new(flags: CheckpointFlags) -> Pacer {
-        Pacer { flags, start: wal_position(), began: Instant::now() }
+        Pacer { flags, start: wal_position(), began: Instant::now(), paused: Duration::ZERO }
     }
 
     fn is_in_a_hurry(&self) -> bool {
@@ -224,7 +243,9 @@ impl Pacer {
             pgstat::report_buffers();
             // A request or an order to leave sets the latch: both are looked at before the next write. The main
             // loop looks again afterwards, so that resetting it here loses nothing.
+            let slept = Instant::now();
             auxprocess::wait(Some(WRITE_DELAY), WaitEvent::CHECKPOINT_WRITE_DELAY);
+            self.paused += slept.elapsed();
             latch::reset();
             return;
         }

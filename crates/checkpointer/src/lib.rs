@@ -41,6 +41,7 @@ pub mod restartpoint; // 5. what it does instead during recovery
 use std::time::{Duration, Instant};
 
 use activity::counters;
+use activity::gauges::{self, checkpoint::Phase};
 use auxprocess::Turn;
 use elog::{PgError, Result, Severity, SourceLocation, ereport};
 use miscinit::child::ChildStart;
@@ -195,8 +196,13 @@ fn report_statistics() {
 fn shut_down() -> Result<()> {
     ereport!(Log, "shutting down");
     // K8: a walsender that runs commands could still write WAL.
+    let _over = checkpoint::Over;
+    let gauge = gauges::checkpoint();
+    gauge.set_bytes_to_write(storage::dirty_buffers() * common::BLCKSZ as u64);
+    gauge.enter(Phase::WaitsForWalSenders);
     walsnd::init_stopping();
     walsnd::wait_stopping();
+    gauge.enter(Phase::Writing);
     shut_down_standalone()
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn create(flags: CheckpointFlags) -> Result<bool> {
     };
     // The startup process measures from here how much has been replayed since.
     wal::checkpoint::set_restart_redo(checkpoint.redo);
+    let _over = checkpoint::Over;
     let mut statistics = Statistics::begin(Kind::Restartpoint);
     report::log_start(flags, Kind::Restartpoint);
     report::show_in_title(flags, Kind::Restartpoint);

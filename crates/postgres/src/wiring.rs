@@ -34,6 +34,9 @@ pub(crate) fn postmaster_config(send_stop: bool) -> Result<PostmasterConfig> {
         close_in_child: syslogger::close_in_child,
         load_hba,
         crashed_activity: activity::statement_of_pid,
+        observe_stop: || shutdown::observe(shutdown::Scope::Stop),
+        observe_everything: || shutdown::observe(shutdown::Scope::Everything),
+        set_deadline: shutdown::bounds::set_deadline,
         ..Hooks::default()
     };
     let mut config = PostmasterConfig::new(children, hooks);
@@ -94,6 +97,7 @@ fn reserve(reservation: &mut Reservation, limits: Limits) {
     wal::reserve(reservation);
     replication::reserve(reservation, procs);
     storage::reserve(reservation);
+    shutdown::reserve(reservation);
     transam::reserve(reservation, procs);
     sinval::reserve(reservation, procs);
     lmgr::reserve(reservation, procs, limits.max_backends() as usize);

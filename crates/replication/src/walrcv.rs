@@ -23,7 +23,10 @@
 //!
 //! C counterpart: walreceiverfuncs.c, `WalRcvData` in walreceiver.h.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use common::{BackendType, Lsn, TimeLineId};
@@ -140,8 +143,21 @@ shm_struct! {
         data: SpinLock<Data>,
         /// As `flushed`, before the fsync. C: `writtenUpto`.
         written: AtomicU64,
+        /// `flushed` and its timeline for who must not wait for a lock; each by itself.
+        flushed_glance: AtomicU64,
+        timeline_glance: AtomicU32,
         /// The startup process wants a reply sent. C: `force_reply`.
         force_reply: AtomicBool,
+        /// Commits at the primary wait for replay: a hint for the walreceiver.
+        apply_awaited: AtomicBool,
+    }
+}
+
+impl Shared {
+    /// To be called with the lock held, after `flushed` has changed.
+    fn publish_flushed(&self, data: &Data) {
+        self.timeline_glance.store(data.received_timeline.0, Relaxed);
+        self.flushed_glance.store(data.flushed.0, Relaxed);
     }
 }
 
@@ -171,7 +187,10 @@ pub fn reserve(reservation: &mut Reservation) {
             ready_to_display: false,
         }),
         written: AtomicU64::new(0),
+        flushed_glance: AtomicU64::new(0),
+        timeline_glance: AtomicU32::new(0),
         force_reply: AtomicBool::new(false),
+        apply_awaited: AtomicBool::new(false),
     });
 }
 
@@ -235,8 +254,9 @@ pub fn request_streaming(
     // WR3.
     let start = Lsn(start.0 - start.0 % segment_bytes());
     let now = activity::now();
+    let shared = SHARED.get();
     let launch = {
-        let mut data = SHARED.get().data.lock();
+        let mut data = shared.data.lock();
         debug_assert!(
             matches!(data.state, State::Stopped | State::Waiting),
             "walreceiver is {:?}",
@@ -258,6 +278,7 @@ pub fn request_streaming(
         }
         data.receive_start = start;
         data.receive_start_timeline = tli;
+        shared.publish_flushed(&data);
         launch
     };
     if launch {
@@ -365,6 +386,13 @@ pub fn flushed() -> Flushed {
     }
 }
 
+/// The same without a lock, for the postmaster: the position and its timeline, of which one may be newer than the other.
+pub fn flushed_glance() -> (Lsn, TimeLineId) {
+    SHARED.try_get().map_or((Lsn::INVALID, TimeLineId(0)), |shared| {
+        (Lsn(shared.flushed_glance.load(Relaxed)), TimeLineId(shared.timeline_glance.load(Relaxed)))
+    })
+}
+
 /// What is written of it, perhaps not durable: nothing to rely upon. C: `GetWalRcvWriteRecPtr`.
 pub fn written() -> Lsn {
     SHARED.try_get().map_or(Lsn::INVALID, |shared| Lsn(shared.written.load(SeqCst)))
@@ -377,10 +405,20 @@ pub fn reset_flushed(lsn: Lsn, tli: TimeLineId) {
         data.flushed = lsn;
         data.latest_chunk_start = lsn;
         data.received_timeline = tli;
+        shared.publish_flushed(&data);
     }
 }
 
-/// The primary is to hear at once how far replay is: somebody there waits for it. C: `WalRcvForceReply`.
+/// The primary is to hear at once how far replay is: a commit there waits for it (`remote_apply`). Probably the next one does,
+/// too, so that the walreceiver wakes the startup process sooner then. C: `WalRcvForceReply`.
+pub fn apply_awaited() {
+    if let Some(shared) = SHARED.try_get() {
+        shared.apply_awaited.store(true, Relaxed);
+    }
+    force_reply();
+}
+
+/// The primary is to hear at once how far replay is. C: `WalRcvForceReply`.
 pub fn force_reply() {
     if let Some(shared) = SHARED.try_get() {
         shared.force_reply.store(true, SeqCst);

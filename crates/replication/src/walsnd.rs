@@ -14,9 +14,13 @@
 //! - **WS3** Nothing is held while a latch is set or a signal sent.
 //! - **WS4** From [`init_stopping`] on, what the receiver of a stream has not confirmed counts in [`oldest_needed`], also when its
 //!   walsender has left meanwhile: who leaves says so before its place is free.
+//! - **WS5** What the postmaster may want to know is beside the lock, in the place's [`gauge`], and follows every change under it;
+//!   the postmaster never takes the lock.
 //!
 //! C counterpart: `WalSndCtl`, walsender_private.h, and `InitWalSenderSlot`, `WalSndWakeup`, `WalSndInitStopping`,
 //! `WalSndWaitStopping`, `WalSndRqstFileReload` of walsender.c.
+
+mod gauge;
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -30,6 +34,9 @@ use shmem::latch::{self, Wake};
 use shmem::procsignal::{self, ProcSignalReason};
 use shmem::wait_event::WaitEvent;
 use shmem::{Reservation, ShmSlice, ShmVar, SpinLock, shm_struct};
+
+use gauge::Gauge;
+pub use gauge::{Meter, Still, WalSenderGauge, end_of_wal, gauges, notice};
 
 shm_struct! {
     /// What a walsender is doing. C: `WalSndState`.
@@ -109,6 +116,8 @@ shm_struct! {
         /// Whose latch is to be set; [`NO_PROC`] if the place is free. Beside the lock: a wake-up that comes too late or
         /// goes to the place's next owner does no harm. C: `latch`.
         proc_number: AtomicU32,
+        /// What of it can be seen without the lock (WS5).
+        gauge: Gauge,
     }
 }
 
@@ -141,7 +150,11 @@ pub fn reserve(reservation: &mut Reservation, _procs: usize) {
     reservation.var(&RUNNING, || CachePadded::new(AtomicU32::new(0)));
     reservation.var(&STOP, || Stop { has_begun: AtomicBool::new(false), left: AtomicU64::new(NOTHING_LEFT) });
     reservation.slice(&PLACES, places, |_| {
-        CachePadded::new(Place { data: SpinLock::new(FREE), proc_number: AtomicU32::new(NO_PROC) })
+        CachePadded::new(Place {
+            data: SpinLock::new(FREE),
+            proc_number: AtomicU32::new(NO_PROC),
+            gauge: Gauge::new(),
+        })
     });
 }
 
@@ -218,6 +231,7 @@ pub fn claim() -> Result<()> {
         }
         *data = Data { pid, ..FREE };
         drop(data);
+        place.gauge.take(pid);
         // WS2.
         place.proc_number.store(proc_number, SeqCst);
         RUNNING.get().fetch_add(1, SeqCst);
@@ -245,11 +259,23 @@ pub fn release() {
     {
         stop.left.fetch_min(lsn.0, SeqCst);
     }
+    // Before another one can have it.
+    place.gauge.take(0);
     *data = FREE;
 }
 
-fn with_mine<R>(work: impl FnOnce(&mut Data) -> R) -> Option<R> {
-    MINE.get().map(|place| work(&mut place.data.lock()))
+fn with_mine<R>(work: impl FnOnce(&Data) -> R) -> Option<R> {
+    MINE.get().map(|place| work(&place.data.lock()))
+}
+
+/// The same for who changes something that the gauge shows (WS5).
+fn change_mine<R>(work: impl FnOnce(&mut Data) -> R) -> Option<R> {
+    MINE.get().map(|place| {
+        let mut data = place.data.lock();
+        let result = work(&mut data);
+        place.gauge.publish(&data);
+        result
+    })
 }
 
 /// This process is a walsender with a place. C: `MyWalSnd != NULL`.
@@ -265,12 +291,16 @@ pub fn mine() -> Option<Status> {
 /// Shows what we do. With [`State::Catchup`] a stream begins: what the standby has told in an earlier one of the same session is
 /// forgotten, since it may have been about another timeline, and commits must not take it for theirs. C: `WalSndSetState`.
 pub fn set_state(state: State) {
-    with_mine(|data| {
+    change_mine(|data| {
         data.state = state;
         if state == State::Catchup {
             (data.write, data.flush, data.apply) = (Lsn::INVALID, Lsn::INVALID, Lsn::INVALID);
         }
     });
+    // It may have been set meanwhile.
+    if let Some(place) = MINE.get() {
+        place.gauge.set_name();
+    }
 }
 
 /// What we show to do; [`State::Startup`] without a place.
@@ -280,12 +310,12 @@ pub fn state() -> State {
 
 /// A stream begins here: nothing has been sent.
 pub fn begin_stream(start: Lsn) {
-    with_mine(|data| (data.start, data.sent) = (start, start));
+    change_mine(|data| (data.start, data.sent) = (start, start));
 }
 
 /// We have sent up to here.
 pub fn set_sent(lsn: Lsn) {
-    with_mine(|data| data.sent = lsn);
+    change_mine(|data| data.sent = lsn);
 }
 
 /// How far we have sent.
@@ -310,7 +340,7 @@ pub fn record_reply(
     clear_lags: bool,
     reply_time: i64,
 ) {
-    with_mine(|data| {
+    change_mine(|data| {
         (data.write, data.flush, data.apply) = (write, flush, apply);
         for (kept, new) in data.lags.iter_mut().zip(lags) {
             match new {
@@ -325,12 +355,12 @@ pub fn record_reply(
 
 /// The time of a message that says nothing about positions. C: in `ProcessStandbyHSFeedbackMessage`.
 pub fn set_reply_time(reply_time: i64) {
-    with_mine(|data| data.reply_time = reply_time);
+    change_mine(|data| data.reply_time = reply_time);
 }
 
 /// Our place in `synchronous_standby_names`; returns the old one.
 pub(crate) fn set_sync_priority(priority: i32) -> i32 {
-    with_mine(|data| std::mem::replace(&mut data.sync_priority, priority)).unwrap_or(priority)
+    change_mine(|data| std::mem::replace(&mut data.sync_priority, priority)).unwrap_or(priority)
 }
 
 /// Copies of all places that are taken, in the order of the table; each is whole, no two are of the same moment.
@@ -378,7 +408,7 @@ pub fn request_file_reload() {
 
 /// Whether we were asked to open our segment again; asks no more. C: the use of `needreload` in `XLogSendPhysical`.
 pub fn take_file_reload() -> bool {
-    with_mine(|data| std::mem::take(&mut data.needs_reload)).unwrap_or(false)
+    change_mine(|data| std::mem::take(&mut data.needs_reload)).unwrap_or(false)
 }
 
 /// Asks every walsender to take no more commands and to show [`State::Stopping`] as soon as it does only what may go on

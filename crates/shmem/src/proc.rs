@@ -51,13 +51,12 @@ impl Limits {
     }
 }
 
-/// Kinds with a fixed place, in the order of their places. C: `AuxiliaryProcs`.
-const AUXILIARY: [BackendType; 6] = [
+/// Kinds with a fixed place, in the order of their places. The archiver has none, as in PostgreSQL 12. C: `AuxiliaryProcs`.
+const AUXILIARY: [BackendType; 5] = [
     BackendType::Startup,
     BackendType::Checkpointer,
     BackendType::BgWriter,
     BackendType::WalWriter,
-    BackendType::Archiver,
     BackendType::WalReceiver,
 ];
 

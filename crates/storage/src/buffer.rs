@@ -28,7 +28,7 @@ mod tests;
 use shmem::Reservation;
 
 pub use bgwriter::{BgWriter, SweepOutcome};
-pub use checkpoint::checkpoint_buffers;
+pub use checkpoint::{checkpoint_buffers, dirty_buffers};
 pub use critical::Critical;
 pub(crate) use desc::Tag;
 pub use drop::{

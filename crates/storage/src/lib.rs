@@ -38,7 +38,7 @@ mod walio;
 
 pub use buffer::{
     BgWriter, Critical, PageRead, PageWrite, Pin, PinsInTheWay, ReadMode, ReadOptions, Strategy,
-    SweepOutcome, buffer_count, checkpoint_buffers, delays_replay, drop_database_buffers,
+    SweepOutcome, buffer_count, checkpoint_buffers, delays_replay, dirty_buffers, drop_database_buffers,
     drop_relation_buffers, drop_relations_all_buffers, extend, extend_by, flush_database, flush_one,
     flush_relation, pinned, prefetch, read_buffer, read_buffer_with, replay_waits_for_pin,
     set_pins_in_the_way, zero_and_lock,

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::TimeLineId;
+pub use common::archive_name::{MAX_NAME, is_archivable_name};
 use elog::{Severity, errno_text, pg_error};
 use file::OpenFlags;
 use shmem::pmsignal::{PmSignalReason, send_postmaster_signal};

@@ -6,11 +6,13 @@
 //!
 //! C counterpart: `UpdateMinRecoveryPoint` of xlog.c; `GetXLogReplayRecPtr`, `GetCurrentReplayRecPtr` of xlogrecovery.c.
 
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
 use common::{Lsn, TimeLineId};
 use elog::{Result, ereport};
 
 use crate::control_file;
-use crate::shared::{LOCAL, RecoveryState, recovery_state, shared};
+use crate::shared::{LOCAL, RecoveryState, recovery_state, shared, try_shared};
 
 /// Everything before it has been replayed. C: `GetXLogReplayRecPtr`.
 pub fn replayed() -> (Lsn, TimeLineId) {
@@ -33,9 +35,38 @@ pub fn set_replaying(end: Lsn, timeline: TimeLineId) {
 
 /// The startup process has replayed the record that ends here; or, before the first one, will begin here.
 pub fn set_replayed(end: Lsn, timeline: TimeLineId) {
-    let mut replay = shared().replay.lock();
+    let shared = shared();
+    let mut replay = shared.replay.lock();
     (replay.begun, replay.begun_timeline) = (end.0, timeline.0);
     (replay.done, replay.done_timeline) = (end.0, timeline.0);
+    drop(replay);
+    shared.replayed_timeline.store(timeline.0, Relaxed);
+    shared.replayed.store(end.0, Relaxed);
+}
+
+/// What can be seen of WAL without a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// The cluster replays WAL.
+    pub in_recovery: bool,
+    /// Everything before it is durable, as [`crate::flush_lsn`].
+    pub flushed: Lsn,
+    /// Everything before it has been replayed; of no use outside of recovery.
+    pub replayed: Lsn,
+    /// The timeline of that, at this moment or the one before.
+    pub replayed_timeline: TimeLineId,
+}
+
+/// For the postmaster, which takes no lock, has no part in recovery, and passes on to its children what it remembers: so this
+/// remembers nothing. `None` without shared memory. The fields may be of different moments.
+pub fn glance() -> Option<Glance> {
+    let shared = try_shared()?;
+    Some(Glance {
+        in_recovery: shared.recovery_state.load(Relaxed) != RecoveryState::Done as u32,
+        flushed: Lsn(shared.flushed.load(Acquire)),
+        replayed: Lsn(shared.replayed.load(Relaxed)),
+        replayed_timeline: TimeLineId(shared.replayed_timeline.load(Relaxed)),
+    })
 }
 
 /// The control file's point has changed behind this process's back: look again.

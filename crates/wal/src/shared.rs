@@ -106,6 +106,9 @@ shm_struct! {
         pub(crate) slots_need: AtomicU64,
         /// How far replay is. C: the fields of `XLogRecoveryCtlData` under `info_lck`.
         pub(crate) replay: CachePadded<SpinLock<Replay>>,
+        /// `Replay::done` for who must not wait for a lock, and its timeline; each by itself.
+        pub(crate) replayed: AtomicU64,
+        pub(crate) replayed_timeline: AtomicU32,
     }
 }
 
@@ -185,6 +188,8 @@ fn new_shared() -> Shared {
             begun_timeline: 0,
             done_timeline: 0,
         })),
+        replayed: AtomicU64::new(0),
+        replayed_timeline: AtomicU32::new(0),
     }
 }
 

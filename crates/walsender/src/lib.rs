@@ -8,8 +8,8 @@
 //! Ends by:    Terminate or end of file = exit 0. SIGTERM = FATAL 57P01, exit 1. At the server's stop first the checkpointer asks
 //!             for state `stopping` (no more commands; a session that does not stream leaves), then, after the shutdown
 //!             checkpoint, SIGUSR2 from the postmaster: all WAL up to and including that checkpoint is sent, confirmed, and the
-//!             stream ends with `COPY 0`, exit 0. What takes longer than `wal_sender_shutdown_timeout` is given up: exit 0 too,
-//!             and the rest is sent after the next start.
+//!             stream ends with `COPY 0`, exit 0. What takes longer than `wal_sender_shutdown_timeout`, or than the stop's
+//!             deadline allows, is given up: exit 0 too, and the rest is sent after the next start.
 //! If it dies: exit 0 and 1 are ordinary; anything else is a crash and restarts all.
 //! Differs from PG 15: logical replication is refused with 0A000; its titles are those of versions before 10.
 //!

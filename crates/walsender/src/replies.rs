@@ -87,11 +87,11 @@ impl Stream<'_> {
     pub(crate) fn process_replies(&mut self) -> Result<Step> {
         self.last_look = Instant::now();
         let mut received = false;
-        // Whatever comes behind CopyDone is not for the stream.
-        while !self.done_receiving && !self.is_choked() {
+        // Whatever comes behind CopyDone is not for the stream. What comes after the last look wakes us from the next sleep.
+        while !(self.done_receiving || self.is_choked() || received && self.port.is_drained()) {
             // A client that talks without end is sent away too, and cannot talk the server's stop out of its bound.
             interrupt::check()?;
-            if stopping::is_too_late() {
+            if stopping::too_late().is_some() {
                 break;
             }
             let incoming = self.port.try_read_message(&mut self.body, self.policy, size_limit)?;
@@ -163,6 +163,7 @@ impl Stream<'_> {
             self.put_keepalive(false);
         }
         walsnd::record_reply(written, flushed, applied, lags, clear_lags, time);
+        self.meter.replied(self.last_look);
         if !wal::in_recovery() {
             syncrep::release_waiters();
         }

@@ -17,7 +17,7 @@ use libpq::message::reply;
 use libpq::{Port, WaitPolicy};
 use miscinit::interrupt::{self, Pending};
 use miscinit::{exit, ps_status, signals};
-use replication::walsnd::State;
+use replication::walsnd::{Meter, State};
 use replication::{syncrep, walsnd};
 use shmem::latch::{self, Wake};
 use shmem::wait_event::WaitEvent;
@@ -34,6 +34,8 @@ const SEND_MAX: u64 = 16 * XLOG_BLCKSZ as u64;
 const HEADER: usize = 5 + 1 + 24;
 /// Longest sleep. C: in `WalSndComputeSleeptime`.
 const LONG_SLEEP: Duration = Duration::from_secs(10);
+/// While the server stops, a receiver that lacks something and says nothing for so long is asked.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// A client that leaves so many bytes of answers and reports unread is not listened to until it has read some.
 const UNREAD_MAX: usize = 64 * 1024;
 
@@ -62,6 +64,8 @@ pub(crate) struct Stream<'a> {
     /// Sent up to here, as far as we are concerned. C: `sentPtr`.
     pub(crate) sent: Lsn,
     pub(crate) lag: LagTracker,
+    /// For those who want to know how long the stream takes.
+    pub(crate) meter: Meter,
     /// Nothing more can be sent now. C: `WalSndCaughtUp`.
     caught_up: bool,
     /// We have said CopyDone. C: `streamingDoneSending`.
@@ -99,6 +103,7 @@ impl<'a> Stream<'a> {
             segments: Segments::default(),
             sent: start,
             lag: LagTracker::new(),
+            meter: Meter::start(),
             caught_up: false,
             done_sending: false,
             said_farewell: false,
@@ -139,6 +144,7 @@ impl<'a> Stream<'a> {
                 || self.has_timed_out()
                 || self.gives_up()
                 || self.keep_alive() == Step::Leave
+                || self.ask_how_far() == Step::Leave
             {
                 return Ok(End::Leave);
             }
@@ -153,7 +159,9 @@ impl<'a> Stream<'a> {
         } else {
             self.send_wal()?;
         }
-        if self.flush() == Step::Leave || self.said_farewell && !self.port.is_send_pending() {
+        let step = self.flush();
+        self.meter.flushed(self.port.send_pending_bytes(), self.caught_up, self.last_look);
+        if step == Step::Leave || self.said_farewell && !self.port.is_send_pending() {
             return Ok(Step::Leave);
         }
         if self.caught_up && !self.port.is_send_pending() { self.all_is_sent() } else { Ok(Step::GoOn) }
@@ -204,12 +212,14 @@ impl<'a> Stream<'a> {
         self.said_farewell = true;
     }
 
-    /// The server stops, and `wal_sender_shutdown_timeout` has passed without the receiver having got and confirmed everything:
-    /// it gets the rest after the next start (WA9).
+    /// The server stops, and its patience has ended without the receiver having got and confirmed everything: it gets the rest after
+    /// the next start (WA9).
     fn gives_up(&mut self) -> bool {
-        if !stopping::is_too_late() {
-            return false;
+        let bound = stopping::bound();
+        if stopping::has_begun() {
+            self.meter.gives_up(bound.map(|(left, _)| self.last_look + left));
         }
+        let Some((Duration::ZERO, reason)) = bound else { return false };
         if self.said_farewell {
             // All is confirmed, and the last word alone does not get through.
             return true;
@@ -221,7 +231,7 @@ impl<'a> Stream<'a> {
             // A standby writes none.
             is_final: self.branch.cascading || interrupt::is_pending(Pending::LastCycle),
         };
-        left.report(&guc::vars::APPLICATION_NAME.get());
+        left.report(&guc::vars::APPLICATION_NAME.get(), reason);
         // Whoever has read so far learns that this was meant. Half of a message is not followed by another one.
         if !self.done_sending && !self.port.is_send_pending() {
             self.put_farewell();
@@ -242,6 +252,7 @@ impl<'a> Stream<'a> {
             return Ok(());
         }
         let limit = self.branch.limit()?;
+        self.meter.looked(limit, self.branch.switch.is_some(), self.last_look);
         self.lag.write(limit, activity::now());
         if let Some(switch) = self.branch.switch
             && switch.end <= self.sent
@@ -310,7 +321,10 @@ impl<'a> Stream<'a> {
             out.extend_from_slice(&activity::now().to_be_bytes());
             out.push(u8::from(wants_answer));
         });
-        self.waits_for_answer |= wants_answer;
+        if wants_answer {
+            self.waits_for_answer = true;
+            self.meter.asked(self.last_look);
+        }
     }
 
     /// `wal_sender_timeout`, if it is on.
@@ -340,6 +354,20 @@ impl<'a> Stream<'a> {
         let Some(timeout) = Self::timeout() else { return Step::GoOn };
         if self.waits_for_answer || self.done_sending || self.last_look < self.last_reply + timeout / 2 {
             return Step::GoOn;
+        }
+        self.put_keepalive(true);
+        self.flush()
+    }
+
+    /// Who wants to stop the server, or to know how long that takes, depends on what the receiver says: one that lacks something
+    /// and reports at long intervals only is asked (WA10).
+    fn ask_how_far(&mut self) -> Step {
+        if !stopping::has_begun() || self.waits_for_answer || self.done_sending {
+            return Step::GoOn;
+        }
+        match self.meter.silence(self.last_look) {
+            Some(silence) if silence >= SILENCE_MAX => {}
+            _ => return Step::GoOn,
         }
         self.put_keepalive(true);
         self.flush()
@@ -376,7 +404,11 @@ impl<'a> Stream<'a> {
 
     /// How long nothing need be done.
     fn patience(&self) -> Duration {
-        let patience = self.reply_patience().min(stopping::time_left().unwrap_or(Duration::MAX));
+        let bound = stopping::time_left();
+        let mut patience = self.reply_patience().min(bound.unwrap_or(Duration::MAX));
+        if stopping::has_begun() && !self.waits_for_answer {
+            patience = patience.min(SILENCE_MAX);
+        }
         // Never quite zero: the moment itself must have passed when we look.
         patience.max(Duration::from_millis(1))
     }

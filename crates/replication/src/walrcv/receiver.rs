@@ -2,7 +2,7 @@
 //!
 //! C counterpart: the assignments to `WalRcv` in walreceiver.c.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use common::{Lsn, SqlState, TimeLineId};
 use elog::{Result, pg_error};
@@ -142,11 +142,13 @@ pub fn set_written(lsn: Lsn) {
 
 /// Everything before this is durable, on this timeline. C: in `XLogWalRcvFlush`.
 pub fn set_flushed(lsn: Lsn, tli: TimeLineId) {
-    let mut data = SHARED.get().data.lock();
+    let shared = SHARED.get();
+    let mut data = shared.data.lock();
     if data.flushed < lsn {
         data.latest_chunk_start = data.flushed;
         data.flushed = lsn;
         data.received_timeline = tli;
+        shared.publish_flushed(&data);
     }
 }
 
@@ -190,6 +192,12 @@ pub fn take_orders() -> Next {
         }
         _ => Next::Wait,
     }
+}
+
+/// Did the last commit that was replayed have somebody waiting for that? Asked once.
+pub fn take_apply_awaited() -> bool {
+    let shared: &Shared = SHARED.get();
+    shared.apply_awaited.load(Relaxed) && shared.apply_awaited.swap(false, Relaxed)
 }
 
 /// Was a reply asked for? Asked once. C: the exchange of `force_reply`.

@@ -91,7 +91,8 @@ fn an_auxiliary_process_exists_once() {
 fn kinds_without_a_place() {
     let _alone = alone();
     let segment = segment(|_| ());
-    for kind in [BackendType::Logger, BackendType::StatsCollector, BackendType::Postmaster] {
+    use BackendType as K;
+    for kind in [K::Archiver, K::Logger, K::StatsCollector, K::Postmaster] {
         let error = init_process(kind, 0).err().unwrap();
         assert!(error.message.ends_with("has no PGPROC"));
     }

@@ -11,7 +11,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
-use common::Oid;
+use activity::gauges;
+use common::{BLCKSZ, Oid};
 use elog::Result;
 
 use super::desc::{self, Tag, bm, refcount, usage};
@@ -27,6 +28,8 @@ use crate::writeback::Pending;
 /// `could not write block`.
 pub fn checkpoint_buffers(include_unlogged: bool, progress: &mut dyn FnMut(f64)) -> Result<u64> {
     let mut marked = mark_dirty(include_unlogged)?;
+    let gauge = gauges::checkpoint();
+    gauge.set_bytes_to_write((marked.len() * BLCKSZ) as u64);
     if marked.is_empty() {
         return Ok(0);
     }
@@ -44,10 +47,18 @@ pub fn checkpoint_buffers(include_unlogged: bool, progress: &mut dyn FnMut(f64))
             writeback.add(tag);
             written += 1;
         }
+        gauge.set_bytes_written((done * BLCKSZ) as u64);
         progress(done as f64 / total as f64);
     }
     writeback.issue();
     Ok(written)
+}
+
+/// How many pages are dirty, those of unlogged relations included: what a shutdown checkpoint would write. No lock is taken, so
+/// also the postmaster may ask; a page that becomes dirty or clean meanwhile counts or not. 0 without a pool.
+pub fn dirty_buffers() -> u64 {
+    let is_dirty = |desc: &&desc::Desc| desc.state.load(Ordering::Relaxed) & bm::DIRTY != 0;
+    desc::try_all().iter().filter(is_dirty).count() as u64
 }
 
 /// Step 1.

@@ -143,6 +143,11 @@ pub(crate) fn desc(buffer: u32) -> &'static Desc {
     &DESCS.get()[buffer as usize]
 }
 
+/// The same in a process that may have no pool: then there are none.
+pub(crate) fn try_all() -> &'static [Desc] {
+    DESCS.try_get().unwrap_or(&[])
+}
+
 #[inline]
 pub(crate) fn all() -> &'static [Desc] {
     DESCS.get()

@@ -12,8 +12,9 @@ use crate::testing::{
     MAIN, World, get, node, number_in, numbered, on_disk, relation, wal_flushed, write_number,
 };
 use crate::{
-    BgWriter, Critical, ReadMode, ReadOptions, Strategy, checkpoint_buffers, drop_relation_buffers, extend,
-    extend_by, read_buffer, read_buffer_with, smgr, stats, walio, zero_and_lock,
+    BgWriter, Critical, ReadMode, ReadOptions, Strategy, checkpoint_buffers, dirty_buffers,
+    drop_relation_buffers, extend, extend_by, read_buffer, read_buffer_with, smgr, stats, walio,
+    zero_and_lock,
 };
 
 fn state(buffer: u32) -> u32 {
@@ -308,20 +309,24 @@ fn a_checkpoint_writes_what_was_dirty_when_it_began() {
         write.modify(&mut critical).set_full(true);
         critical.unlogged();
     }
-    let mut fractions = Vec::new();
+    assert_eq!(dirty_buffers(), 4, "unlogged ones count");
+    let (mut fractions, mut left) = (Vec::new(), Vec::new());
     let written = checkpoint_buffers(false, &mut |fraction| {
         if fractions.is_empty() {
             write_number(&mut get(rel, 0).exclusive(), 1000);
         }
         fractions.push(fraction);
+        left.push(activity::gauges::checkpoint().seen().bytes_left() / 8192);
     })
     .unwrap();
-    assert_eq!(written, 3);
+    assert_eq!((written, left), (3, vec![2, 1, 0]), "the gauge knows from the start how much it is");
+    assert_eq!(dirty_buffers(), 2);
     assert_eq!(fractions.last(), Some(&1.0));
     assert_eq!(number_in(&on_disk(rel, 5)), 105);
     assert_eq!(number_in(&on_disk(rel, 0)), 0, "dirtied later");
     assert_eq!(checkpoint_buffers(true, &mut |_| {}).unwrap(), 2);
     assert_eq!(checkpoint_buffers(true, &mut |_| {}).unwrap(), 0);
+    assert_eq!(dirty_buffers(), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
+use activity::gauges;
 use elog::{PgError, Result, Severity, ereport, errno_text, error, sqlstate_for_file_access};
 
 use super::{Handler, Request, SyncTag, queue};
@@ -53,6 +54,10 @@ pub fn absorb() {
     if super::keeps_table() {
         for (request, tag) in queue::take_all() {
             remember(request, tag);
+        }
+        let waiting = TABLE.with_borrow(|table| (!table.sync_in_progress).then_some(table.syncs.len()));
+        if let Some(files) = waiting {
+            gauges::checkpoint().set_files_to_sync(files as u64);
         }
     }
 }
@@ -123,9 +128,11 @@ pub fn post_checkpoint() {
 pub fn process_sync_requests() -> Result<SyncStats> {
     absorb();
     let due = begin_round();
+    let gauge = gauges::checkpoint();
+    gauge.set_files_to_sync(due.len() as u64);
     let mut stats = SyncStats::default();
     let mut until_absorb = SYNCS_PER_ABSORB;
-    for tag in due {
+    for (done, tag) in (1..).zip(due) {
         if guc::vars::FSYNC.get() {
             until_absorb -= 1;
             if until_absorb == 0 {
@@ -135,6 +142,7 @@ pub fn process_sync_requests() -> Result<SyncStats> {
             sync_one(&tag, &mut stats)?;
         }
         TABLE.with_borrow_mut(|table| table.syncs.remove(&tag));
+        gauge.set_files_synced(done);
     }
     TABLE.with_borrow_mut(|table| table.sync_in_progress = false);
     Ok(stats)

@@ -26,8 +26,11 @@ fn each_file_is_synced_once() {
     std::fs::write("pg_xact/0000", "").unwrap();
     register(Request::Sync, SyncTag::slru(Handler::Clog, 0), false);
     assert_eq!(pending::counts(), (3, 0));
+    absorb();
+    let files_left = || activity::gauges::checkpoint().seen().files_left();
+    assert_eq!(files_left(), 3);
     let stats = process_sync_requests().unwrap();
-    assert_eq!(stats.files, 3);
+    assert_eq!((stats.files, files_left()), (3, 0));
     assert!(stats.longest <= stats.total);
     assert_eq!(process_sync_requests().unwrap().files, 0);
 }
