@@ -35,6 +35,34 @@ pub(crate) enum Force {
     Abandon,
 }
 
+/// What the archiver tells the others in passing, for a forecast of a stop and for its progress (A4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News<'a> {
+    /// So many files wait, those whose commands run among them.
+    Waiting(usize),
+    /// The stop is noticed, and what waits was counted since.
+    Stopping,
+    /// One of them is archived.
+    Archived,
+    /// One of them does not wait any more, and it was not us.
+    Gone,
+    /// Why nothing comes into the archive; `None`: it does.
+    Failing(Option<&'a str>),
+    /// No command runs, and none is begun for a while.
+    Idle,
+    /// When the archiver gives up what waits then, as [`Archive::uptime`]; `None`: never, as things are.
+    GivesUp(Option<Duration>),
+}
+
+/// What bounds the time of the last cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// `archiver_shutdown_timeout`.
+    Setting,
+    /// The archiver's part of the bound for the whole stop.
+    Deadline,
+}
+
 /// The world around the archiver.
 pub(crate) trait Archive {
     /// To be called before looking for signals. C: `ResetLatch(MyLatch)`.
@@ -67,12 +95,17 @@ pub(crate) trait Archive {
     fn max_workers(&self) -> usize;
     /// `archiver_shutdown_timeout`; `None` is no bound.
     fn shutdown_timeout(&self) -> Option<Duration>;
+    /// The [`Archive::uptime`] at which a stop with a deadline must have its archiver ended; may come, or come nearer, at any
+    /// time, with a signal. `None` is no bound.
+    fn deadline(&self) -> Option<Duration>;
 
     /// The names in `archive_status` that end in `.ready`, without that, in any order.
     ///
     /// # Errors
     /// The directory cannot be read.
     fn list_ready(&mut self) -> Result<Vec<String>>;
+    /// The newest segment of those that are archived and have their `.done` file still, by its name.
+    fn newest_done(&mut self) -> Option<String>;
     /// A list made before this was last asked lacks a history file. C: `force_dir_scan`.
     fn take_rescan_request(&mut self) -> bool;
     /// Whether the file still has its `.ready` file.
@@ -107,6 +140,8 @@ pub(crate) trait Archive {
     fn tell_archived(&mut self, newest: Option<&str>);
     /// Tells the statistics collector. C: `pgstat_send_archiver`.
     fn tell_failed(&mut self, file: &str);
+    /// Tells everybody, in shared memory.
+    fn publish(&mut self, news: News<'_>);
     /// What `ps` shows. C: `set_ps_display`.
     fn set_title(&mut self, activity: &str);
     /// To the server log. C: `ereport`.

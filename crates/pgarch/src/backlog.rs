@@ -13,24 +13,10 @@ use std::collections::BinaryHeap;
 use elog::Result;
 
 use crate::Archive;
+use crate::archive::News;
 
-/// Shortest name of a file that is archived. C: `MIN_XFN_CHARS`.
-const MIN_NAME: usize = 16;
-/// Longest. C: `MAX_XFN_CHARS`.
-const MAX_NAME: usize = pgstat::WalFileName::BYTES;
-/// C: `VALID_XFN_CHARS`.
-const NAME_CHARS: &[u8] = b"0123456789ABCDEF.history.backup.partial";
-
-/// [`NAME_CHARS`], to be asked for each byte of 100,000 names.
-static IS_NAME_CHAR: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut at = 0;
-    while at < NAME_CHARS.len() {
-        table[NAME_CHARS[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
+// The statistics collector has room for each of these names.
+const _: () = assert!(wal::archive::MAX_NAME == pgstat::WalFileName::BYTES);
 
 /// The files that were found waiting and have not been taken yet. A heap, since the first is wanted long before the last
 /// has its place.
@@ -51,14 +37,27 @@ impl Backlog {
             self.0.clear();
         }
         while let Some(Reverse((_, file))) = self.0.pop() {
-            // Somebody may have removed it, an administrator who archived by hand for one.
-            if !in_hand(&file) && archive.is_ready(&file)? {
+            if archive.is_ready(&file)? {
                 return Ok(Some(file));
             }
+            // An administrator has archived it by hand, for one.
+            archive.publish(News::Gone);
         }
-        let waiting = archive.list_ready()?.into_iter().filter(|name| is_archivable(name) && !in_hand(name));
-        self.0 = waiting.map(|name| Reverse(rank(name))).collect();
+        self.look(archive, in_hand)?;
         Ok(self.0.pop().map(|Reverse((_, file))| file))
+    }
+
+    /// Looks into the directory, which also makes the number that is published exact.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn look(&mut self, archive: &mut impl Archive, in_hand: impl Fn(&str) -> bool) -> Result<()> {
+        let mut names = archive.list_ready()?;
+        names.retain(|name| wal::archive::is_archivable_name(name));
+        archive.publish(News::Waiting(names.len()));
+        names.retain(|name| !in_hand(name));
+        self.0 = names.into_iter().map(|name| Reverse(rank(name))).collect();
+        Ok(())
     }
 }
 
@@ -67,10 +66,11 @@ impl Backlog {
 /// # Errors
 /// The directory cannot be read.
 pub(crate) fn all(archive: &mut impl Archive) -> Result<Vec<String>> {
-    let names = archive.list_ready()?.into_iter().filter(|name| is_archivable(name));
-    let mut ranks: Vec<Rank> = names.map(rank).collect();
-    ranks.sort_unstable();
-    Ok(ranks.into_iter().map(|(_, name)| name).collect())
+    let mut backlog = Backlog::default();
+    backlog.look(archive, |_| false)?;
+    let mut ranks = backlog.0.into_vec();
+    ranks.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(ranks.into_iter().map(|Reverse((_, name))| name).collect())
 }
 
 /// Histories of timelines before everything else: without one nothing of its timeline is found. The rest from old to
@@ -80,35 +80,4 @@ pub(crate) type Rank = (bool, String);
 /// Where a file stands.
 pub(crate) fn rank(name: String) -> Rank {
     (!wal::archive::is_history_name(&name), name)
-}
-
-/// Whether it is the name of a segment, a partial segment, or a history file of a timeline or a backup; others are left
-/// alone.
-fn is_archivable(name: &str) -> bool {
-    (MIN_NAME..=MAX_NAME).contains(&name.len()) && name.bytes().all(|byte| IS_NAME_CHAR[usize::from(byte)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for name in [
-            "000000010000000000000001",
-            "00000002.history",
-            "000000010000000000000001.00000028.backup",
-            "000000010000000000000001.partial",
-        ] {
-            assert!(is_archivable(name), "{name}");
-        }
-        for name in [
-            "junk",
-            "00000000000000000000000Z",
-            "0000002.history",
-            "000000010000000000000001.00000028.backup0",
-        ] {
-            assert!(!is_archivable(name), "{name}");
-        }
-    }
 }

@@ -4,7 +4,8 @@
 //!
 //! - beside a history file of a timeline nothing; it is begun beside segments, as soon as there is room for it;
 //! - beside a file that has failed, now or in the last cycle, nothing that was not begun before: the hole that it leaves
-//!   in the archive is followed by at most `archive_max_workers - 1` files, however long it fails;
+//!   in the archive is followed by what was begun before it failed, and by nothing more however long it fails. The next
+//!   archiver knows such files by what is archived behind them, though not why;
 //! - otherwise the next file, while there is room.
 //!
 //! A file that has failed keeps its place and is tried again a second later, three times in all; then no more files are
@@ -22,7 +23,7 @@ use common::SqlState;
 use elog::{PgError, Result, Severity, errno_text, pg_error};
 use miscinit::shell::{self, Outcome};
 
-use crate::archive::{Force, Ticket};
+use crate::archive::{Bound, Force, News, Ticket};
 use crate::backlog::{self, Backlog, Rank, rank};
 use crate::{Archive, main_loop::Flow, main_loop::check_config};
 
@@ -35,11 +36,13 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// When the time of a stop is up: from a command's SIGTERM to its SIGKILL, and from there until it is left alone.
 const TERM_PATIENCE: Duration = Duration::from_secs(1);
 const KILL_PATIENCE: Duration = Duration::from_millis(500);
+/// The most that `archive_max_workers` may be.
+const MOST_WORKERS: usize = 32;
 /// So many names are logged one by one.
-const FEW: usize = 10;
+const FEW: usize = 100;
 
 /// What outlives a cycle.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     /// Files that were begun and are not archived: not in hand any more, they still wait.
     open: BTreeSet<Rank>,
@@ -47,6 +50,10 @@ pub(crate) struct Memory {
     ahead: BTreeSet<Rank>,
     /// When SIGUSR2 was first seen.
     stop_since: Option<Duration>,
+    /// The newest segment that the archivers before this one have archived: what waits and goes before it, they have begun.
+    before_us: Option<Rank>,
+    /// So many files are looked at in this light: they had no more in hand, and a mark may also have come late.
+    suspects: usize,
 }
 
 /// A file that was taken from the backlog.
@@ -85,8 +92,8 @@ enum End {
     Over,
     /// The process too.
     Leave,
-    /// The process too, since `archiver_shutdown_timeout` has passed.
-    TimeIsUp,
+    /// The process too, since the time of the stop is up.
+    TimeIsUp(Bound),
 }
 
 struct Cycle<'a, A> {
@@ -122,6 +129,7 @@ pub(crate) fn run(archive: &mut impl Archive, memory: &mut Memory) -> Result<Flo
         forced: None,
     };
     loop {
+        cycle.look_for_a_stop();
         cycle.look_at_the_bound();
         cycle.begin_all();
         if cycle.in_hand.is_empty() {
@@ -132,16 +140,21 @@ pub(crate) fn run(archive: &mut impl Archive, memory: &mut Memory) -> Result<Flo
 }
 
 impl<A: Archive> Cycle<'_, A> {
-    fn finish(self) -> Result<Flow> {
+    fn finish(mut self) -> Result<Flow> {
+        self.archive.publish(News::Idle);
         if let Some(report) = self.died {
             return Err(report);
         }
         match self.end {
-            None | Some(End::Over) => return Ok(Flow::Continue),
+            None => {
+                self.publish_if_well();
+                return Ok(Flow::Continue);
+            }
+            Some(End::Over) => return Ok(Flow::Continue),
             Some(End::Leave) => {}
-            Some(End::TimeIsUp) => {
+            Some(End::TimeIsUp(bound)) => {
                 let left = backlog::all(self.archive)?;
-                if let Some(report) = given_up(&left) {
+                if let Some(report) = given_up(&left, bound) {
                     self.archive.log(report);
                 }
             }
@@ -149,21 +162,33 @@ impl<A: Archive> Cycle<'_, A> {
         Ok(Flow::Leave)
     }
 
-    /// When the time of the stop that was asked for is up.
-    fn bound(&mut self) -> Option<Duration> {
-        if !self.archive.ready_to_stop() {
-            return None;
+    /// The order to stop: its time counts from here, and from here on the published number of waiting files is exact, since
+    /// all that the stop itself leaves to be archived has come before it.
+    fn look_for_a_stop(&mut self) {
+        if self.memory.stop_since.is_some() || !self.archive.ready_to_stop() {
+            return;
         }
-        let now = self.archive.uptime();
-        let since = *self.memory.stop_since.get_or_insert(now);
-        self.archive.shutdown_timeout().map(|timeout| since + timeout)
+        self.memory.stop_since = Some(self.archive.uptime());
+        let in_hand = &self.in_hand;
+        match self.backlog.look(self.archive, |name| in_hand.iter().any(|file| file.file == name)) {
+            Ok(()) => self.archive.publish(News::Stopping),
+            Err(error) => self.die(error),
+        }
+    }
+
+    /// When the time of the stop is up, and why: whichever bound comes first. They are asked for again each time, since
+    /// both may change.
+    fn bound(&self) -> Option<(Duration, Bound)> {
+        let since = self.memory.stop_since?;
+        let setting = self.archive.shutdown_timeout().map(|timeout| (since + timeout, Bound::Setting));
+        let deadline = self.archive.deadline().map(|at| (at, Bound::Deadline));
+        setting.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
     }
 
     /// When the bound must be looked at again.
-    fn next_look(&mut self) -> Option<Duration> {
-        let bound = self.bound()?;
+    fn next_look(&self) -> Option<Duration> {
         match self.forced {
-            None => Some(bound),
+            None => self.bound().map(|(at, _)| at),
             Some((Force::Terminate, at)) => Some(at + TERM_PATIENCE),
             Some((Force::Kill | Force::Abandon, at)) => Some(at + KILL_PATIENCE),
         }
@@ -171,11 +196,15 @@ impl<A: Archive> Cycle<'_, A> {
 
     /// When the time of a stop is up, begins nothing more and ends what runs.
     fn look_at_the_bound(&mut self) {
+        let bound = self.bound();
+        self.archive.publish(News::GivesUp(bound.map(|(at, _)| at)));
         let now = self.archive.uptime();
         if self.next_look().is_none_or(|at| now < at) {
             return;
         }
-        self.end = Some(End::TimeIsUp);
+        if let Some((_, bound)) = bound.filter(|_| self.forced.is_none()) {
+            self.end = Some(End::TimeIsUp(bound));
+        }
         if !self.in_hand.iter().any(InHand::runs) {
             return;
         }
@@ -230,7 +259,7 @@ impl<A: Archive> Cycle<'_, A> {
         match next {
             Ok(next) => {
                 let file = next?;
-                let doubtful = self.memory.open.contains(&rank(file.clone()));
+                let doubtful = self.memory.is_doubtful(&file);
                 let stage = Stage::Due(self.archive.uptime());
                 self.in_hand.push(InHand { file, failures: 0, orphan_failures: 0, doubtful, stage });
                 Some(self.in_hand.len() - 1)
@@ -284,6 +313,7 @@ impl<A: Archive> Cycle<'_, A> {
         let status = format!("pg_wal/archive_status/{}.ready", file.file);
         if self.archive.unlink_ready(&file.file).is_ok() {
             self.archive.log(warning(format!("removed orphan archive status file \"{status}\"")));
+            self.archive.publish(News::Gone);
             let file = self.in_hand.remove(index).file;
             self.memory.open.remove(&rank(file));
             return;
@@ -293,9 +323,9 @@ impl<A: Archive> Cycle<'_, A> {
             self.again_later(index);
             return;
         }
-        self.archive.log(warning(format!(
-            "removal of orphan archive status file \"{status}\" failed too many times, will try again later"
-        )));
+        let text = format!("removal of orphan archive status file \"{status}\" failed too many times");
+        self.archive.publish(News::Failing(Some(&text)));
+        self.archive.log(warning(format!("{text}, will try again later")));
         self.give_up(index);
     }
 
@@ -312,10 +342,7 @@ impl<A: Archive> Cycle<'_, A> {
         self.archive.log(pg_error!(Debug3, SqlState::SUCCESSFUL_COMPLETION, "{text}"));
         match self.archive.start(&command) {
             Ok(ticket) => self.in_hand[index].stage = Stage::Running { ticket, command },
-            Err(error) => {
-                self.archive.log(could_not_execute(&error, &command));
-                self.failed(index);
-            }
+            Err(error) => self.failed(index, could_not_execute(&error, &command)),
         }
     }
 
@@ -326,6 +353,7 @@ impl<A: Archive> Cycle<'_, A> {
         let until = retry.into_iter().chain(self.next_look()).min();
         let at_most = until.map(|until| until.saturating_sub(now));
         if !self.in_hand.iter().any(InHand::runs) {
+            self.archive.publish(News::Idle);
             self.archive.sleep(at_most.unwrap_or(RETRY_DELAY));
             if !self.archive.postmaster_is_alive() {
                 self.end = Some(End::Over);
@@ -358,8 +386,7 @@ impl<A: Archive> Cycle<'_, A> {
             self.drop_file(index);
             return self.die(report);
         }
-        self.archive.log(report);
-        self.failed(index);
+        self.failed(index, report);
     }
 
     /// The command took the file.
@@ -373,13 +400,28 @@ impl<A: Archive> Cycle<'_, A> {
         self.archive.tell_archived(newest.as_deref());
         if let Err(error) = renamed {
             // The next list would have it again, and so on without end: let some time pass.
+            self.archive.publish(News::Failing(Some(&error.message)));
             self.archive.log(error.with_severity(Severity::Warning));
             self.closed = true;
+            return;
+        }
+        self.archive.publish(News::Archived);
+        self.publish_if_well();
+    }
+
+    /// After a success: it is no failing archiver, unless another file has failed and is not archived yet.
+    fn publish_if_well(&mut self) {
+        let in_doubt =
+            self.closed || !self.memory.open.is_empty() || self.in_hand.iter().any(|file| file.doubtful);
+        if !in_doubt && !self.archive.command().is_empty() {
+            self.archive.publish(News::Failing(None));
         }
     }
 
     /// The command did not take the file.
-    fn failed(&mut self, index: usize) {
+    fn failed(&mut self, index: usize, report: PgError) {
+        self.archive.publish(News::Failing(Some(&report.message)));
+        self.archive.log(report);
         let name = self.in_hand[index].file.clone();
         self.in_hand[index].stage = Stage::Due(Duration::ZERO);
         self.show("failed on", &name);
@@ -414,6 +456,7 @@ impl<A: Archive> Cycle<'_, A> {
 
     /// The process ends by this error, but not before what runs: the next archiver's commands must not meet it.
     fn die(&mut self, report: PgError) {
+        self.archive.publish(News::Failing(Some(&report.message)));
         self.end = self.end.or(Some(End::Over));
         match self.died {
             None => self.died = Some(report),
@@ -444,6 +487,26 @@ impl<A: Archive> Cycle<'_, A> {
 }
 
 impl Memory {
+    /// What a new archiver can know.
+    pub(crate) fn new(archive: &mut impl Archive) -> Memory {
+        let before_us = archive.newest_done().map(rank);
+        Memory {
+            open: BTreeSet::new(),
+            ahead: BTreeSet::new(),
+            stop_since: None,
+            before_us,
+            suspects: MOST_WORKERS,
+        }
+    }
+
+    /// Whether a file that is taken now may have failed when it was last tried.
+    fn is_doubtful(&mut self, file: &str) -> bool {
+        let rank = rank(file.to_owned());
+        let left_to_us = self.suspects > 0 && self.before_us.as_ref().is_some_and(|newest| rank < *newest);
+        self.suspects -= usize::from(left_to_us);
+        left_to_us || self.open.contains(&rank)
+    }
+
     /// A file is archived. The newest that has none before it that was begun and is not archived, if that has changed.
     fn archived(&mut self, file: String, in_hand: &[InHand]) -> Option<String> {
         let rank_of = rank(file);
@@ -487,16 +550,38 @@ fn warning(text: String) -> PgError {
 }
 
 /// What a stop whose time is up leaves to the next start; nothing to say if all is archived.
-fn given_up(left: &[String]) -> Option<PgError> {
+fn given_up(left: &[String], bound: Bound) -> Option<PgError> {
     let (first, last) = (left.first()?, left.last()?);
     let count = left.len();
     let files = if count == 1 { "file is" } else { "files are" };
-    let text = format!(
-        "archiving ended by \"archiver_shutdown_timeout\": {count} {files} left to be archived after the next start"
-    );
+    let by = match bound {
+        Bound::Setting => "\"archiver_shutdown_timeout\"",
+        Bound::Deadline => "the deadline of the stop",
+    };
+    let text = format!("archiving ended by {by}: {count} {files} left to be archived after the next start");
     let detail = match count {
         ..=FEW => format!("Not archived: {}.", left.join(", ")),
-        _ => format!("Not archived: {count} files from {first} to {last}."),
+        // Between the two there may be some that are archived.
+        _ => format!("Not archived: {count} files, the first {first}, the last {last}."),
     };
     Some(pg_error!(Log, SqlState::SUCCESSFUL_COMPLETION, "{text}").detail(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_listed_unless_it_is_very_much() {
+        let names = |count: usize| (1..=count).map(|number| format!("{number:024X}")).collect::<Vec<_>>();
+        let detail = |count| given_up(&names(count), Bound::Setting).and_then(|report| report.detail.clone());
+        assert_eq!(detail(0), None);
+        assert_eq!(detail(FEW), Some(format!("Not archived: {}.", names(FEW).join(", "))));
+        assert_eq!(
+            detail(FEW + 1).as_deref(),
+            Some(
+                "Not archived: 101 files, the first 000000000000000000000001, the last 000000000000000000000065."
+            )
+        );
+    }
 }

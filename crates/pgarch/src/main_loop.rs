@@ -5,6 +5,7 @@
 use common::SqlState;
 use elog::{Result, pg_error};
 
+use crate::archive::News;
 use crate::cycle::{self, Memory};
 use crate::{Archive, Wakeup};
 
@@ -12,6 +13,9 @@ use crate::{Archive, Wakeup};
 const AUTOWAKE_INTERVAL: i64 = 60;
 /// Seconds from SIGTERM to the end, if SIGUSR2 does not come.
 const SIGTERM_PATIENCE: u64 = 60;
+
+/// What is published while `archive_command` is empty: nothing is archived, and a stop does not wait for it.
+const NOT_SET: &str = "archive_command is not set";
 
 /// Whether the process goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +32,14 @@ pub(crate) enum Flow {
 /// # Errors
 /// What ends the process: a command that died by a signal, a directory that cannot be read.
 pub(crate) fn main_loop(archive: &mut impl Archive) -> Result<()> {
-    let mut memory = Memory::default();
+    let mut memory = Memory::new(archive);
     let mut last_copy_time = 0;
     let mut last_sigterm_time = None;
     // Files may be left over from an earlier life of the cluster, or the last archiver has died.
     let mut wakened = true;
+    if archive.command().is_empty() {
+        archive.publish(News::Failing(Some(NOT_SET)));
+    }
     loop {
         archive.reset_latch();
 
@@ -90,7 +97,12 @@ pub(crate) fn check_config(archive: &mut impl Archive) -> Flow {
         return Flow::Continue;
     }
     let library = archive.library();
+    let was_set = !archive.command().is_empty();
     archive.reload();
+    let is_set = !archive.command().is_empty();
+    if was_set != is_set {
+        archive.publish(News::Failing((!is_set).then_some(NOT_SET)));
+    }
     if archive.library() == library {
         return Flow::Continue;
     }

@@ -11,6 +11,7 @@
 //! | `dead` | the postmaster has died already; `sigterm`: SIGTERM has come already |
 //! | `at MOMENT EVENT...` | what happens at the next `command` (while some run), `sleep` or `wait` nothing is planned for |
 //! | `run` | an archiver's life, until it ends or waits for what is not planned |
+//! | `gauges` | from here on what is published is shown, where it changes |
 //! | `status` | the status files |
 //!
 //! Events: `SIGHUP`, `SIGTERM`, `SIGUSR1`, `SIGUSR2`, `death` (of the postmaster), `ready=NAME` (the server finishes a
@@ -21,6 +22,7 @@
 //! Of several commands that run, the first that was begun ends first, unless an event says `ends=NAME`, or `hang`: then
 //! none does before the loop looks up again, because of a signal or because the time is over. `workers=N` and `timeout=MS`
 //! are in the configuration file. A command that was sent SIGTERM dies of it, unless `outcomes` says otherwise.
+//! `deadline=MS`: the stop is given a bound, the archiver's part of which ends so much later; no signal comes with it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,7 +37,7 @@ use elog::{PgError, Result, Severity, error};
 use goldenscript::{Command, Context, Runner};
 use miscinit::shell::Outcome;
 
-use crate::archive::{Force, Ticket};
+use crate::archive::{Force, News, Ticket};
 use crate::main_loop::main_loop;
 use crate::{Archive, Wakeup};
 
@@ -67,8 +69,9 @@ scripts! {
     sigusr2 sigusr2_mid_cycle sigusr2_and_failures
     postmaster_dies_waiting postmaster_dies_mid_cycle
     parallel parallel_history parallel_failure parallel_failures parallel_new_files parallel_reload
-    parallel_signals parallel_killed parallel_orphan
-    bound bound_waiting bound_many bound_resisted bound_reload
+    parallel_signals parallel_killed parallel_orphan parallel_next_archiver
+    bound bound_waiting bound_many bound_resisted bound_reload deadline deadline_or_setting
+    gauges gauges_stop gauges_failures gauges_not_set gauges_others_files
 }
 
 fn folder() -> std::path::PathBuf {
@@ -89,6 +92,10 @@ struct World {
     /// Now, and in the configuration file.
     workers: [usize; 2],
     timeout: [u64; 2],
+    deadline: Option<Duration>,
+    /// What is published: how many files wait, why they do, and until when.
+    published: (usize, Option<String>, Option<Duration>),
+    gauges: bool,
     /// The commands that run, and the files they are for.
     running: BTreeMap<Ticket, String>,
     started: Ticket,
@@ -140,6 +147,7 @@ impl Runner for World {
             "outcomes" => self.outcomes.extend(words),
             "undeletable" => self.undeletable = first().parse()?,
             "unrenamable" => self.unrenamable = first().parse()?,
+            "gauges" => self.gauges = true,
             "dead" => self.dead = true,
             "sigterm" => self.sigterm = true,
             "status" => return Ok(self.show_status()),
@@ -167,6 +175,7 @@ impl World {
     /// A new archiver's life, with its signals.
     fn live(&mut self) -> String {
         (self.sighup, self.wakened, self.latch, self.scans) = (false, false, false, 0);
+        self.published = (0, None, None);
         let ended = main_loop(self);
         let mut out = self.out.take();
         match ended {
@@ -180,6 +189,7 @@ impl World {
         writeln!(out, "directory read {} times", self.scans).unwrap();
         assert!(self.running.is_empty(), "it ended before its commands");
         (self.sigterm, self.sigusr2, self.quit, self.terminated) = (false, false, false, None);
+        self.deadline = None;
         out
     }
 
@@ -222,6 +232,9 @@ impl World {
             "SIGQUIT" => self.quit = true,
             "workers" => self.workers[1] = value.parse().unwrap(),
             "timeout" => self.timeout[1] = value.parse().unwrap(),
+            "deadline" => {
+                self.deadline = Some(self.uptime + Duration::from_millis(value.parse().unwrap()));
+            }
             "ends" => return self.next_end = Some(value),
             "hang" => return self.hang = true,
             "seconds" => {
@@ -296,6 +309,10 @@ impl Archive for World {
         (self.timeout[0] > 0).then(|| Duration::from_millis(self.timeout[0]))
     }
 
+    fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
     fn now(&self) -> i64 {
         1_000_000 + self.seconds
     }
@@ -318,6 +335,11 @@ impl Archive for World {
         self.scans += 1;
         // Not in order: that is the archiver's business.
         Ok(self.status.iter().rev().filter(|(_, done)| !**done).map(|(name, _)| name.clone()).collect())
+    }
+
+    fn newest_done(&mut self) -> Option<String> {
+        let newest = self.status.iter().rfind(|(name, done)| **done && name.len() == 24);
+        newest.map(|(name, _)| name.clone())
     }
 
     fn take_rescan_request(&mut self) -> bool {
@@ -416,6 +438,27 @@ impl Archive for World {
         self.say(format!("collector: failed {file}"));
     }
 
+    fn publish(&mut self, news: News<'_>) {
+        let before = self.published.clone();
+        let now = &mut self.published;
+        match news {
+            News::Waiting(files) => now.0 = files,
+            News::Stopping if self.gauges => self.say("gauge: exact from here on"),
+            News::Stopping => {}
+            News::Archived | News::Gone => now.0 -= 1,
+            News::Failing(why) => now.1 = why.map(str::to_owned),
+            News::GivesUp(at) => now.2 = at,
+            News::Idle => assert!(self.running.is_empty()),
+        }
+        if !self.gauges || before == self.published {
+            return;
+        }
+        let (waiting, failing, gives_up) = &self.published;
+        let failing = failing.as_ref().map_or(String::new(), |why| format!(", failing: {why}"));
+        let gives_up = gives_up.map_or(String::new(), |at| format!(", gives up at {} ms", at.as_millis()));
+        self.say(format!("gauge: {waiting} waiting{failing}{gives_up}"));
+    }
+
     fn set_title(&mut self, activity: &str) {
         self.say(format!("title: {activity}"));
     }
@@ -431,9 +474,12 @@ impl Archive for World {
             0 => self.say(format!("sleep {} s", at_most.as_secs())),
             _ => self.say(format!("sleep {} ms", at_most.as_millis())),
         }
-        self.uptime += at_most;
-        self.seconds += 1;
         self.moment("sleep");
+        // A signal cuts it short.
+        if !self.signalled {
+            self.uptime += at_most;
+            self.seconds += 1;
+        }
     }
 
     fn wait(&mut self, seconds: i64) -> Wakeup {

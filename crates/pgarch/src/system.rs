@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use activity::gauges::{self, Rate};
 use common::SqlState;
 use elog::{PgError, Result, fatal};
 use file::file_error;
@@ -22,15 +22,17 @@ use shmem::pmsignal::{QuitSignalReason, quit_signal_reason};
 use shmem::wait_event::WaitEvent;
 use wal::{archive, segment};
 
-use crate::archive::{Force, Ticket};
+use crate::archive::{Force, News, Ticket};
 use crate::{Archive, Wakeup};
 
 const READY: &str = ".ready";
+const DONE: &str = ".done";
 
 /// The real world.
 #[derive(Debug)]
 pub(crate) struct System {
-    began: Instant,
+    /// [`gauges::monotonic_micros`].
+    began: u64,
     /// Those that have ended and not been told of too.
     running: BTreeMap<Ticket, Running>,
     started: Ticket,
@@ -38,12 +40,24 @@ pub(crate) struct System {
     spared: Option<Spared>,
     /// The latch was set since the outer loop reset it.
     signalled: bool,
+    /// Files that wait, as far as is known; files archived; and how fast.
+    waiting: u64,
+    archived: u64,
+    rate: Rate,
 }
 
 impl Default for System {
     fn default() -> System {
-        let running = BTreeMap::new();
-        System { began: Instant::now(), running, started: 0, spared: None, signalled: false }
+        System {
+            began: gauges::monotonic_micros(),
+            running: BTreeMap::new(),
+            started: 0,
+            spared: None,
+            signalled: false,
+            waiting: 0,
+            archived: 0,
+            rate: Rate::new(),
+        }
     }
 }
 
@@ -89,6 +103,17 @@ impl System {
         if self.running.is_empty() {
             self.spared = None;
         }
+        self.publish_running(true);
+    }
+
+    fn publish_running(&self, ended: bool) {
+        gauges::archiver().set_running(self.running.len() as u32, ended);
+    }
+
+    fn one_less(&mut self) {
+        // Somebody may have removed the mark of one whose command ran.
+        self.waiting = self.waiting.saturating_sub(1);
+        gauges::archiver().set_waiting(self.waiting);
     }
 
     /// After a wait: a signal that woke us is remembered.
@@ -102,8 +127,22 @@ impl System {
     }
 }
 
-fn status_dir() -> PathBuf {
-    segment::wal_dir().join("archive_status")
+/// The names in `archive_status`.
+///
+/// # Errors
+/// It cannot be read.
+fn each_mark(mut look: impl FnMut(String)) -> Result<()> {
+    let dir = segment::wal_dir().join("archive_status");
+    let cannot = |verb: &str, e: io::Error| {
+        let code = elog::sqlstate_for_file_access(&e);
+        fatal!(code, "could not {verb} directory \"{}\": {}", dir.display(), elog::errno_text(&e))
+    };
+    for entry in std::fs::read_dir(&dir).map_err(|e| cannot("open", e))? {
+        if let Ok(name) = entry.map_err(|e| cannot("read", e))?.file_name().into_string() {
+            look(name);
+        }
+    }
+    Ok(())
 }
 
 impl Archive for System {
@@ -141,11 +180,12 @@ impl Archive for System {
     }
 
     fn uptime(&self) -> Duration {
-        self.began.elapsed()
+        Duration::from_micros(gauges::monotonic_micros().saturating_sub(self.began))
     }
 
     fn reload(&mut self) {
         auxprocess::reload_config();
+        gauges::archiver().set_workers(self.max_workers() as u32);
     }
 
     fn command(&self) -> Arc<str> {
@@ -165,22 +205,34 @@ impl Archive for System {
         u64::try_from(millis).ok().map(Duration::from_millis)
     }
 
+    fn deadline(&self) -> Option<Duration> {
+        let at = shutdown::bounds::archiver_until()?;
+        Some(Duration::from_micros(at.micros().saturating_sub(self.began)))
+    }
+
     fn list_ready(&mut self) -> Result<Vec<String>> {
-        let dir = status_dir();
-        let cannot = |verb: &str, e: io::Error| {
-            let code = elog::sqlstate_for_file_access(&e);
-            fatal!(code, "could not {verb} directory \"{}\": {}", dir.display(), elog::errno_text(&e))
-        };
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&dir).map_err(|e| cannot("open", e))? {
-            let name = entry.map_err(|e| cannot("read", e))?.file_name();
-            let Ok(mut name) = name.into_string() else { continue };
+        each_mark(|mut name| {
             if let Some(file) = name.strip_suffix(READY) {
                 name.truncate(file.len());
                 names.push(name);
             }
-        }
+        })?;
         Ok(names)
+    }
+
+    fn newest_done(&mut self) -> Option<String> {
+        let mut newest: Option<String> = None;
+        let looked = each_mark(|name| {
+            if let Some(file) = name.strip_suffix(DONE)
+                && segment::is_segment_name(file)
+                && newest.as_deref().is_none_or(|newest| newest < file)
+            {
+                newest = Some(file.to_owned());
+            }
+        });
+        // What is wrong with the directory will be told by who needs it.
+        looked.ok().and(newest)
     }
 
     fn take_rescan_request(&mut self) -> bool {
@@ -206,10 +258,8 @@ impl Archive for System {
     }
 
     fn rename_to_done(&mut self, file: &str) -> Result<()> {
-        let renamed = file::durable_rename_empty(
-            &archive::status_path(file, READY),
-            &archive::status_path(file, ".done"),
-        );
+        let renamed =
+            file::durable_rename_empty(&archive::status_path(file, READY), &archive::status_path(file, DONE));
         self.leave_if_quit_was_missed();
         renamed
     }
@@ -224,6 +274,10 @@ impl Archive for System {
         }
         self.started += 1;
         self.running.insert(self.started, command);
+        self.publish_running(false);
+        if !self.rate.is_running() {
+            self.rate.sample(gauges::monotonic_micros(), self.archived);
+        }
         Ok(self.started)
     }
 
@@ -249,6 +303,7 @@ impl Archive for System {
             Force::Abandon => {
                 self.running.clear();
                 self.spared = None;
+                self.publish_running(true);
             }
         }
     }
@@ -259,6 +314,32 @@ impl Archive for System {
 
     fn tell_failed(&mut self, file: &str) {
         pgstat::report_archived(file, true);
+    }
+
+    fn publish(&mut self, news: News<'_>) {
+        let gauge = gauges::archiver();
+        match news {
+            News::Waiting(files) => {
+                self.waiting = files as u64;
+                gauge.set_waiting(self.waiting);
+                gauge.set_workers(self.max_workers() as u32);
+            }
+            News::Stopping => gauge.set_stops(),
+            News::Archived => {
+                self.one_less();
+                self.archived += 1;
+                gauge.set_archived(self.archived);
+                self.rate.sample(gauges::monotonic_micros(), self.archived);
+                // Until it is known, that of the last archiver stays.
+                if let Some(rate) = self.rate.per_second() {
+                    gauge.set_rate(Some(rate));
+                }
+            }
+            News::Gone => self.one_less(),
+            News::Failing(why) => gauge.set_failing(why),
+            News::Idle => self.rate.pause(),
+            News::GivesUp(at) => gauge.set_gives_up_at(at.map(|at| self.began + at.as_micros() as u64)),
+        }
     }
 
     fn set_title(&mut self, activity: &str) {

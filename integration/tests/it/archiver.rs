@@ -14,16 +14,8 @@ const STATISTICS: &str = "SELECT archived_count, last_archived_wal, last_archive
 
 /// Waits until `pg_stat_archiver` says this.
 #[track_caller]
-fn wait_for_statistics(cluster: &Cluster, expected: &str) {
-    let mut session = Wire::connect(cluster);
-    let mut last = String::new();
-    let began = std::time::Instant::now();
-    while last != expected {
-        assert!(began.elapsed() < integration::DEADLINE, "{last}, not {expected}");
-        integration::pause();
-        last = session.query(STATISTICS).swap_remove(0);
-    }
-    session.quit();
+fn wait_for_statistics(archiving: &Archiving, expected: &str) {
+    archiving.wait_for_row(STATISTICS, expected);
 }
 
 #[test]
@@ -32,7 +24,7 @@ fn a_finished_segment_is_archived() {
         let archiving = Archiving::started(server, &[]);
         archiving.wait_for_archiver();
         archiving.wait_for_activity("");
-        wait_for_statistics(&archiving.cluster, "0||f|0||f");
+        wait_for_statistics(&archiving, "0||f|0||f");
         archiving.hold();
         let names = archiving.switches(3);
         archiving.wait_until_held_at(&names[0]);
@@ -44,10 +36,10 @@ fn a_finished_segment_is_archived() {
         assert_eq!(archiving.calls(), names, "in this order, and once each");
         assert_eq!(archiving.archived(), names);
         archiving.check();
-        wait_for_statistics(&archiving.cluster, &format!("3|{}|t|0||f", names[2]));
+        wait_for_statistics(&archiving, &format!("3|{}|t|0||f", names[2]));
         let mut session = Wire::connect(&archiving.cluster);
         session.query("SELECT pg_stat_reset_shared('archiver')");
-        wait_for_statistics(&archiving.cluster, "0||f|0||f");
+        wait_for_statistics(&archiving, "0||f|0||f");
         assert_eq!(session.query("SELECT stats_reset IS NOT NULL FROM pg_stat_archiver"), ["t", "SELECT 1"]);
         session.quit();
         assert_eq!(archiving.archiver_lines(), [""; 0], "nothing to say about success");
@@ -69,7 +61,7 @@ fn three_failures_and_the_next_cycle() {
         archiving.cluster.wait_for_new_log("failed too many times");
         assert_eq!(archiving.archiver_lines(), failing_cycle("1", &command, &first), "{server:?}");
         archiving.wait_for_activity(&format!("failed on {first}"));
-        wait_for_statistics(&archiving.cluster, &format!("0||f|3|{first}|t"));
+        wait_for_statistics(&archiving, &format!("0||f|3|{first}|t"));
         // A finished segment begins the next cycle, which begins with the first file again.
         archiving.write("fail", "125");
         archiving.cluster.mark_log();
@@ -78,11 +70,11 @@ fn three_failures_and_the_next_cycle() {
         assert_eq!(archiving.archiver_lines(), failing_cycle("125", &command, &first), "{server:?}");
         assert_eq!(archiving.calls(), vec![first.clone(); 6]);
         assert_eq!(archiving.ready(), names);
-        wait_for_statistics(&archiving.cluster, &format!("0||f|6|{first}|t"));
+        wait_for_statistics(&archiving, &format!("0||f|6|{first}|t"));
         archiving.remove("fail");
         names.extend(archiving.switches(1));
         archiving.wait_until_done(&names);
-        wait_for_statistics(&archiving.cluster, &format!("3|{}|t|6|{first}|t", names[2]));
+        wait_for_statistics(&archiving, &format!("3|{}|t|6|{first}|t", names[2]));
         archiving.wait_for_activity(&format!("last was {}", names[2]));
         archiving.check();
     });
@@ -146,7 +138,7 @@ fn a_command_that_dies_takes_the_archiver_with_it() {
                 assert_eq!(archiving.cluster.stop(Stop::Fast).code(), Some(0));
             }
         }
-        wait_for_statistics(&archiving.cluster, "0||f|0||f");
+        wait_for_statistics(&archiving, "0||f|0||f");
         // With a better command a new archiver goes on where the last one was.
         archiving.release();
         archiving.set_command(&archiving.script());

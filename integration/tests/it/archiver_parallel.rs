@@ -2,8 +2,10 @@
 //! (`archiver_shutdown_timeout`). PostgreSQL has neither.
 
 use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use integration::{Cluster, DEADLINE, Server, Stop, Wire, archive, pause, procfs, wait_until};
+use integration::{Cluster, DEADLINE, Server, Stop, Wire, archive, pause, process, procfs, skip, wait_until};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -51,8 +53,7 @@ fn with_workers(workers: usize, config: &[&str]) -> Archiving {
 /// The same, started, with a table `t`.
 fn started(workers: usize, config: &[&str]) -> Archiving {
     let archiving = with_workers(workers, config);
-    archiving.cluster.start();
-    assert_eq!(Wire::connect(&archiving.cluster).query("CREATE TABLE t (a int)"), ["CREATE TABLE"]);
+    archiving.start();
     archiving
 }
 
@@ -78,17 +79,9 @@ fn wait_until_begun(archiving: &Archiving, names: &[String]) {
 
 /// Waits until `pg_stat_archiver` says this: count of successes, newest without a gap, whether there are failures.
 #[track_caller]
-fn wait_for_statistics(cluster: &Cluster, expected: &str) {
+fn wait_for_statistics(archiving: &Archiving, expected: &str) {
     let question = "SELECT archived_count, last_archived_wal, failed_count > 0 FROM pg_stat_archiver";
-    let mut session = Wire::connect(cluster);
-    let mut last = String::new();
-    let began = std::time::Instant::now();
-    while last != expected {
-        assert!(began.elapsed() < DEADLINE, "{last}, not {expected}");
-        pause();
-        last = session.query(question).swap_remove(0);
-    }
-    session.quit();
+    archiving.wait_for_row(question, expected);
 }
 
 #[test]
@@ -131,14 +124,13 @@ fn eight_at_a_time() {
     let archiving = with_workers(8, &[]);
     archiving.write("barrier", "8");
     archiving.hold();
-    archiving.cluster.start();
-    assert_eq!(Wire::connect(&archiving.cluster).query("CREATE TABLE t (a int)"), ["CREATE TABLE"]);
+    archiving.start();
     let names = archiving.switches(24);
     wait_until_begun(&archiving, &names[..8]);
     archiving.wait_for_activity(&format!("archiving {} and 7 more", names[0]));
     archiving.release();
     archiving.wait_until_done(&names);
-    wait_for_statistics(&archiving.cluster, &format!("24|{}|f", names[23]));
+    wait_for_statistics(&archiving, &format!("24|{}|f", names[23]));
     wait_until("no command runs", || {
         archiving.activity().is_some_and(|title| title.starts_with("last was "))
     });
@@ -196,7 +188,7 @@ fn a_failing_file_in_the_middle() {
         archiving.remove(&format!("hold-{}", names[other]));
         archiving.wait_until_done(&names[other..=other]);
     }
-    wait_for_statistics(&archiving.cluster, &format!("3|{}|t", names[1]));
+    wait_for_statistics(&archiving, &format!("3|{}|t", names[1]));
     let gave_up = format!("\"{failing}\" failed too many times, will try again later");
     archiving.cluster.wait_for_new_log(&gave_up);
     // The next cycle too begins with it alone.
@@ -212,7 +204,7 @@ fn a_failing_file_in_the_middle() {
     archiving.remove(&format!("fail-{failing}"));
     names.extend(archiving.switches(1));
     archiving.wait_until_done(&names);
-    wait_for_statistics(&archiving.cluster, &format!("{}|{}|t", names.len(), names[names.len() - 1]));
+    wait_for_statistics(&archiving, &format!("{}|{}|t", names.len(), names[names.len() - 1]));
     assert_eq!(archiving.cluster.stop(Stop::Fast).code(), Some(0));
     archiving.check();
 }
@@ -308,8 +300,7 @@ fn a_stop_that_has_a_bound() {
         let archiving = with_workers(2, &["archiver_shutdown_timeout = '1s'"]);
         let script = format!("{command}sh {}/parallel.sh %p %f", archiving.cluster.socket_dir().display());
         archiving.set_command(&script);
-        archiving.cluster.start();
-        assert_eq!(Wire::connect(&archiving.cluster).query("CREATE TABLE t (a int)"), ["CREATE TABLE"]);
+        archiving.start();
         archiving.hold();
         let names = archiving.switches(segments);
         wait_until_begun(&archiving, &names[..2]);
@@ -322,16 +313,12 @@ fn a_stop_that_has_a_bound() {
             "LOG:  archiving ended by \"archiver_shutdown_timeout\": \
              {count} files are left to be archived after the next start"
         );
-        let which = if count <= 10 {
-            format!("DETAIL:  Not archived: {}.", left.join(", "))
-        } else {
-            format!("DETAIL:  Not archived: {count} files from {} to {}.", left[0], left[count - 1])
-        };
+        let which = format!("DETAIL:  Not archived: {}.", left.join(", "));
         assert_eq!(archiving.archiver_lines(), [ended, which]);
         assert_eq!(begun(&archiving), names[..2], "nothing else was begun");
         let log = archiving.cluster.new_log();
         assert!(log.contains("LOG:  database system is shut down\n"), "{log}");
-        assert_eq!(archive::control(&archiving.cluster, "Database cluster state"), "shut down");
+        archiving.is_shut_down();
         archiving.cluster.append_config("archiver_shutdown_timeout = -1");
         archiving.cluster.mark_log();
         archiving.cluster.start();
@@ -343,86 +330,120 @@ fn a_stop_that_has_a_bound() {
     }
 }
 
-/// The same backlog with one worker and with eight: each command sleeps, so the time is hardly that of the processors.
-/// With `PGANATOMY_SEGMENTS`, 500 for one, on a machine with nothing else to do, a sixth of the time; otherwise less.
+/// 500 segments, each with `sleep 0.05; cp`: eight workers need at most a sixth of the time of one.
 #[test]
 fn a_backlog_drains_faster() {
-    let asked = std::env::var("PGANATOMY_SEGMENTS").ok().and_then(|segments| segments.parse().ok());
+    const SEGMENTS: usize = 500;
+    const FACTOR: u32 = 6;
     let archiving = Archiving::started(Server::Ours, &["wal_keep_size = '4GB'", "archive_command = ''"]);
-    let names = archiving.switches(asked.unwrap_or(40));
+    let names = archiving.switches(SEGMENTS);
     assert_eq!(archiving.cluster.stop(Stop::Fast).code(), Some(0));
-    let status = archiving.cluster.data_dir().join("pg_wal/archive_status");
     archiving.set_command(&format!("sleep 0.05; cp %p {}/%f", archiving.folder().display()));
-    let times = [1, 8].map(|workers| {
-        archiving.cluster.append_config(&format!("archive_max_workers = {workers}"));
-        let began = std::time::Instant::now();
-        archiving.cluster.start();
-        let mut since = began;
-        while !names.iter().all(|name| status.join(format!("{name}.done")).exists()) {
-            assert!(began.elapsed() < 10 * DEADLINE, "they are not archived");
-            if archiving.done().is_empty() {
-                since = std::time::Instant::now();
-            }
-            pause();
+    let one = time_to_drain(&archiving, &names, 1);
+    // Eight need more of the processors, which others may need as well just then: the best of a few runs counts.
+    for _ in 0..5 {
+        let eight = time_to_drain(&archiving, &names, 8);
+        eprintln!("{SEGMENTS} segments: {one:?} with one worker, {eight:?} with eight");
+        if eight * FACTOR <= one {
+            return;
         }
-        let took = since.elapsed();
-        assert_eq!(archiving.cluster.stop(Stop::Fast).code(), Some(0));
-        archiving.check();
-        for name in archiving.done() {
-            let [done, ready] = ["done", "ready"].map(|suffix| status.join(format!("{name}.{suffix}")));
-            common::file::rename(&done, &ready).expect("own files");
-        }
-        took
-    });
-    eprintln!("{} segments: {:?} with one worker, {:?} with eight", names.len(), times[0], times[1]);
-    let factor = if asked.is_some() { 6 } else { 2 };
-    assert!(times[1] * factor <= times[0], "{times:?}");
-}
-
-/// Numbers that differ from run to run; a failure says with which it began.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit
     }
+    let shells = time_of_shells(&archiving, SEGMENTS, 8);
+    assert!(
+        shells * FACTOR > one,
+        "never in a sixth of the time, and without an archiver it takes {shells:?}"
+    );
+    skip!(
+        "this machine has too much else to do: eight shells without an archiver need {shells:?} of {one:?}"
+    );
 }
 
-/// Archiver, one of its commands or the postmaster killed in the middle of a backlog, again and again: all segments come
-/// into the archive, each as it was, and a cluster restored from there has every row. `PGANATOMY_ROUNDS` sets how often.
+/// The same commands without an archiver: what eight at a time can be on this machine now.
+fn time_of_shells(archiving: &Archiving, count: usize, at_a_time: usize) -> Duration {
+    let [numbers, copies] = ["numbers", "copies"].map(|name| archiving.cluster.path(name));
+    fs::write(&numbers, (0..count).map(|number| format!("{number}\n")).collect::<String>())
+        .expect("own file");
+    fs::create_dir(&copies).expect("own folder");
+    let segment = archiving.folder().join(archiving.archived().swap_remove(0));
+    let command = format!("sleep 0.05; cp {} {}/{{}}", segment.display(), copies.display());
+    let began = Instant::now();
+    let mut shells = Command::new("nice");
+    shells.args(["-n", "-15", "xargs", "-P", &at_a_time.to_string(), "-I", "{}", "-a"]);
+    let output = process::run(shells.arg(numbers).args(["sh", "-c", &command]));
+    assert!(output.status.success(), "{output:?}");
+    began.elapsed()
+}
+
+/// From the first archived segment to the last. All wait again afterwards.
+#[track_caller]
+fn time_to_drain(archiving: &Archiving, names: &[String], workers: usize) -> Duration {
+    let status = archiving.cluster.data_dir().join("pg_wal/archive_status");
+    archiving.cluster.append_config(&format!("archive_max_workers = {workers}"));
+    let began = Instant::now();
+    archiving.cluster.start();
+    // The other tests shall not decide this one; where that is not allowed they may.
+    let archiver = archiving.wait_for_archiver().to_string();
+    process::run(Command::new("renice").args(["-n", "-15", "-p", &archiver]));
+    let mut since = began;
+    let mut left: Vec<&String> = names.iter().rev().collect();
+    while let Some(next) = left.last() {
+        assert!(began.elapsed() < 10 * DEADLINE, "{} are not archived", left.len());
+        if status.join(format!("{next}.done")).exists() {
+            left.pop();
+            continue;
+        }
+        if left.len() == names.len() {
+            since = Instant::now();
+        }
+        pause();
+    }
+    let took = since.elapsed();
+    assert_eq!(archiving.cluster.stop(Stop::Fast).code(), Some(0));
+    archiving.check();
+    for name in archiving.done() {
+        let [done, ready] = ["done", "ready"].map(|suffix| status.join(format!("{name}.{suffix}")));
+        common::file::rename(&done, &ready).expect("own files");
+    }
+    took
+}
+
+/// While a backlog of 500 segments drains, eight at a time, archiver, one of its commands or the postmaster is killed, 50
+/// times: all segments come into the archive, each as it was, and a cluster restored from there has every row.
+/// `PGANATOMY_ROUNDS` is another number of kills, `PGANATOMY_SEED` repeats a run as far as time allows.
 #[test]
 fn killed_at_random() {
-    const SEGMENTS: usize = 16;
-    let rounds = std::env::var("PGANATOMY_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
-    let archiving = started(8, &["wal_keep_size = '4GB'"]);
+    const SEGMENTS: usize = 500;
+    /// So many wait at least when one is killed.
+    const AT_LEAST: usize = 40;
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let rounds = number("PGANATOMY_ROUNDS").unwrap_or(50);
+    let seed = number("PGANATOMY_SEED").unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("PGANATOMY_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    // A stop between two rounds does not drain the backlog: it gives up at once.
+    let archiving = started(8, &["wal_keep_size = '4GB'", "archiver_shutdown_timeout = 0"]);
     archiving.write("delay", "0.05");
     let cluster = &archiving.cluster;
     let base = archive::base_copy(cluster, &mut Wire::connect(cluster), "base", || ());
-    let seed = u64::from(std::process::id());
-    let mut random = Random(seed);
-    let mut names = Vec::new();
+    archiving.hold();
+    let mut names = archiving.switches(SEGMENTS);
+    archiving.release();
     for round in 0..rounds {
-        let victim = ["archiver", "command", "postmaster"][round % 3];
         archiving.wait_for_archiver();
-        archiving.hold();
-        names.extend(archiving.switches(SEGMENTS));
-        let goal = archiving.archived().len() + random.below(SEGMENTS - 4);
-        eprintln!("round {round}: {victim} when {goal} are archived, seed {seed}");
-        archiving.release();
+        if archiving.ready().len() < AT_LEAST {
+            names.extend(archiving.switches(AT_LEAST));
+        }
+        let goal = archiving.archived().len() + random.usize(..8);
+        let victim = ["archiver", "command", "postmaster"][random.usize(..3)];
+        eprintln!("round {round}: {victim} when {goal} are archived");
         wait_until("so many are archived", || archiving.archived().len() >= goal);
         kill_one(&archiving, victim, &mut random);
-        if victim == "postmaster" {
-            wait_until("everyone is gone", || cluster.processes().is_empty());
-            cluster.start();
-        } else if random.below(2) == 0 {
-            // Otherwise the next archiver comes ten seconds after the last.
-            assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
-            cluster.start();
-        }
+        go_on(cluster, victim, &mut random);
     }
     archiving.wait_for_archiver();
     archiving.wait_until_done(&names);
+    // What the stops have closed too: the last one gives up in the middle of it, as they did.
+    wait_until("nothing waits", || archiving.ready().is_empty());
     assert_eq!(cluster.stop(Stop::Fast).code(), Some(0));
     archiving.check();
     let restored = archive::restored(Server::Ours, &base.dir, &archiving.folder(), &[]);
@@ -433,8 +454,24 @@ fn killed_at_random() {
     session.quit();
 }
 
+/// After a kill: the server starts again, or goes on without the victim.
+#[track_caller]
+fn go_on(cluster: &Cluster, victim: &str, random: &mut fastrand::Rng) {
+    if victim == "postmaster" {
+        wait_until("everyone is gone", || cluster.processes().is_empty());
+    } else {
+        match random.usize(..16) {
+            // The next archiver comes up to ten seconds after the last: not often.
+            0 => return,
+            1..8 => assert_eq!(cluster.stop(Stop::Fast).code(), Some(0)),
+            _ => assert_eq!(cluster.stop(Stop::Immediate).code(), Some(0)),
+        }
+    }
+    cluster.start();
+}
+
 /// Kills one of its kind, if there is one.
-fn kill_one(archiving: &Archiving, victim: &str, random: &mut Random) {
+fn kill_one(archiving: &Archiving, victim: &str, random: &mut fastrand::Rng) {
     let cluster = &archiving.cluster;
     let pid = match victim {
         "postmaster" => cluster.postmaster_pid(),
@@ -446,7 +483,7 @@ fn kill_one(archiving: &Archiving, victim: &str, random: &mut Random) {
             if commands.is_empty() {
                 return;
             }
-            commands[random.below(commands.len())]
+            commands[random.usize(..commands.len())]
         }
     };
     // It may end by itself in this moment.

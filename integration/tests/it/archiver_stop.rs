@@ -4,24 +4,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use integration::{Cluster, Server, Stop, Wire, on_each_server, process, procfs, skip, wait_until};
+use integration::{Server, Stop, Wire, on_each_server, process, procfs, skip, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::archiver_support::{Archiving, failing_cycle};
 use crate::faults::SmallDisk;
+use crate::support::{refusal_in_a_stop, without_stop_report};
 
 const SHUTTING_DOWN: [&str; 2] = ["FATAL:  57P03: the database system is shutting down", "EOF"];
 const ADMIN_SHUTDOWN: [&str; 2] =
     ["FATAL:  57P01: terminating connection due to administrator command", "EOF"];
-
-/// A value of `pg_controldata`.
-fn state_in_control_file(cluster: &Cluster) -> Option<String> {
-    let mut command = cluster.client("pg_controldata")?;
-    let output = process::run(command.arg(cluster.data_dir()));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix("Database cluster state:"))?;
-    Some(line.trim().to_owned())
-}
 
 /// The archiver is the last one, and nobody comes in.
 #[track_caller]
@@ -31,9 +23,9 @@ fn only_the_archiver_is_left(archiving: &Archiving, name: &str) {
     archiving.wait_until_held_at(name);
     assert_eq!(cluster.pid_file_line(8).as_deref(), Some("stopping"));
     for _ in 0..3 {
-        assert_eq!(Wire::refusal(cluster), SHUTTING_DOWN);
+        assert_eq!(refusal_in_a_stop(cluster), SHUTTING_DOWN);
     }
-    assert_eq!(state_in_control_file(cluster).unwrap_or("shut down".to_owned()), "shut down");
+    archiving.is_shut_down();
 }
 
 /// New log lines without refused clients and what only one of the servers says.
@@ -45,7 +37,7 @@ fn story(archiving: &Archiving) -> Vec<String> {
         "FATAL:  terminating connection due to administrator command",
     ];
     lines.retain(|line| !left_out.iter().any(|text| line.contains(text)));
-    lines
+    without_stop_report(lines)
 }
 
 /// Twenty segments wait, each takes 0.3 s. The command is held twice: before the first of them, and in the middle.
@@ -72,7 +64,7 @@ fn ask_for_a_stop(archiving: &Archiving, mode: Stop) {
         return;
     }
     cluster.wait_for_new_log("received smart shutdown request");
-    assert_eq!(Wire::refusal(cluster), SHUTTING_DOWN);
+    assert_eq!(refusal_in_a_stop(cluster), SHUTTING_DOWN);
     // As long as a client is there everything goes on.
     assert_eq!(session.query("SELECT 1"), ["1", "SELECT 1"]);
     assert!(cluster.roster().len() > 1);
@@ -115,7 +107,7 @@ fn fast_and_smart_wait_for_the_archive() {
         }
         for (_, (archiving, names)) in &both {
             archiving.wait_until_held_at(&names[10]);
-            assert_eq!(Wire::refusal(&archiving.cluster), SHUTTING_DOWN);
+            assert_eq!(refusal_in_a_stop(&archiving.cluster), SHUTTING_DOWN);
             archiving.remove(&format!("hold-{}", names[10]));
         }
         for (mode, (archiving, names)) in &both {
@@ -251,12 +243,9 @@ fn a_command_that_hangs() {
                 assert_eq!(output.status.code(), Some(1));
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
                 assert!(said.contains("server does not shut down"), "{said}");
-                assert_eq!(
-                    state_in_control_file(&archiving.cluster).as_deref().unwrap_or("shut down"),
-                    "shut down"
-                );
+                archiving.is_shut_down();
                 archiving.cluster.signal_postmaster(Stop::Smart.signal());
-                assert_eq!(Wire::refusal(&archiving.cluster), SHUTTING_DOWN);
+                assert_eq!(refusal_in_a_stop(&archiving.cluster), SHUTTING_DOWN);
             }
             let postmaster = archiving.cluster.postmaster_pid();
             let output = archiving.cluster.pg_ctl(&["stop", "-m", "immediate"]);

@@ -7,9 +7,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use integration::archive::{control, names_in};
 use integration::process::unprivileged_ids;
-use integration::{Cluster, ClusterOptions, Server, Wire, wait_for, wait_until};
+use integration::{Cluster, ClusterOptions, DEADLINE, Server, Wire, pause, wait_for, wait_until};
 use nix::sys::signal::Signal;
 
 /// `%p %f`. What it does is decided by files beside it: `hold` and `hold-NAME` make it wait before it does anything,
@@ -57,10 +59,15 @@ impl Archiving {
     /// Started, with a table `t` to write to.
     pub(crate) fn started(server: Server, config: &[&str]) -> Archiving {
         let archiving = Archiving::of(server, config);
-        archiving.cluster.start();
-        let answer = Wire::connect(&archiving.cluster).query("CREATE TABLE t (a int)");
-        assert_eq!(answer, ["CREATE TABLE"]);
+        archiving.start();
         archiving
+    }
+
+    /// Starts it for the first time, and makes the table.
+    #[track_caller]
+    pub(crate) fn start(&self) {
+        self.cluster.start();
+        assert_eq!(Wire::connect(&self.cluster).query("CREATE TABLE t (a int)"), ["CREATE TABLE"]);
     }
 
     /// Where the command copies to.
@@ -213,6 +220,28 @@ impl Archiving {
         });
     }
 
+    /// Waits until the first row of a query's answer is this.
+    #[track_caller]
+    pub(crate) fn wait_for_row(&self, query: &str, expected: &str) {
+        let mut session = Wire::connect(&self.cluster);
+        let mut last = String::new();
+        let began = Instant::now();
+        while last != expected {
+            assert!(began.elapsed() < DEADLINE, "{last}, not {expected}");
+            pause();
+            last = session.query(query).swap_remove(0);
+        }
+        session.quit();
+    }
+
+    /// The control file says that the shutdown checkpoint is written, if there is a program to ask.
+    #[track_caller]
+    pub(crate) fn is_shut_down(&self) {
+        if self.cluster.client("pg_controldata").is_some() {
+            assert_eq!(control(&self.cluster, "Database cluster state"), "shut down");
+        }
+    }
+
     /// New log lines of the archiver: what it says about the command, without other processes' lines.
     pub(crate) fn archiver_lines(&self) -> Vec<String> {
         let mut lines = self.cluster.new_log_lines();
@@ -267,14 +296,6 @@ pub(crate) fn failing_cycle(code: &str, command: &str, name: &str) -> Vec<String
 fn number(name: &str) -> u64 {
     let part = |range| u64::from_str_radix(&name[range], 16).expect("a segment's name");
     part(8..16) * 4096 + part(16..24)
-}
-
-/// The names in a folder, sorted.
-fn names_in(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).expect("a folder").flatten();
-    let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 /// Gives a file or folder to the server's user.
