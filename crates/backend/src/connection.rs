@@ -68,7 +68,12 @@ fn turn_away(mut port: Port, error: &PgError) -> ! {
 
 /// The whole way in. False if the connection was not about a session.
 fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
-    let patience = Duration::from_secs(guc::vars::AUTHENTICATION_TIMEOUT.get() as u64);
+    let mut patience = Duration::from_secs(guc::vars::AUTHENTICATION_TIMEOUT.get() as u64);
+    if start.can_accept == CanAccept::Shutdown
+        && let Some(until) = shutdown::bounds::stranger_until()
+    {
+        patience = patience.min(until.left());
+    }
     let mut policy = SessionWait::new(Some((Limit::StartupPacket, patience)), false);
     let parameters = match startup::process_startup_packet(port, &mut policy)? {
         Startup::Session(parameters) => parameters,
@@ -79,7 +84,7 @@ fn let_in(start: &ChildStart, port: &mut Port) -> Result<bool> {
         Startup::Closed => return Ok(false),
     };
     note_who_asks(&parameters, port);
-    refuse_unless_admitted(start.can_accept)?;
+    refuse_unless_admitted(start)?;
     take_place(start, kind_of(&parameters))?;
     if !port.is_encrypted() {
         signals::set_farewell_fd(port.socket().as_raw_fd());
@@ -155,12 +160,19 @@ fn cancel(pid: i32, cancel_key: i32) {
 }
 
 /// C: the switch over `CAC_state` in `ProcessStartupPacket`.
-fn refuse_unless_admitted(can_accept: CanAccept) -> Result<()> {
+fn refuse_unless_admitted(start: &ChildStart) -> Result<()> {
     let not_now = |text: &'static str| fatal!(SqlState::CANNOT_CONNECT_NOW, "{text}");
-    Err(match can_accept {
+    Err(match start.can_accept {
         CanAccept::Ok => return Ok(()),
         CanAccept::Startup => not_now("the database system is starting up"),
-        CanAccept::Shutdown => not_now("the database system is shutting down"),
+        CanAccept::Shutdown => {
+            let error = not_now("the database system is shutting down");
+            // Differs from PG 15, which does not say what it waits for.
+            match &start.detail {
+                Some(detail) => error.detail(detail.clone()),
+                None => error,
+            }
+        }
         CanAccept::Recovery => not_now("the database system is in recovery mode"),
         CanAccept::NotConsistent if guc::vars::HOT_STANDBY.get() => {
             not_now("the database system is not yet accepting connections")

@@ -11,6 +11,7 @@ mod recovery;
 mod relation;
 mod replication;
 pub(crate) mod replication_slots;
+mod shutdown;
 mod statistics;
 mod tablespace;
 mod transaction;
@@ -47,6 +48,7 @@ pub(crate) fn register(registry: &mut Registry) {
     registry.add(files::FUNCTIONS);
     registry.add(replication::FUNCTIONS);
     registry.add(replication_slots::FUNCTIONS);
+    registry.add(shutdown::FUNCTIONS);
 }
 
 /// `pg_postmaster_is_alive` is this project's own; its OID is from the range that PostgreSQL keeps for

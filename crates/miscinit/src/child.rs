@@ -25,6 +25,9 @@ pub struct ChildStart {
     pub client: Option<ClientSocket>,
     /// Whether the session may begin, and if not, why.
     pub can_accept: CanAccept,
+    /// DETAIL for a client that may not begin because the server stops: what it waits for. Read by somebody who has not
+    /// said who he is. `None` for everybody else, and in the first moment of a stop.
+    pub detail: Option<String>,
 }
 
 /// An accepted connection.

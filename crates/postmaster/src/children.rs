@@ -40,6 +40,12 @@ impl ChildList {
         false
     }
 
+    /// Those of the given kinds, with what they are called in a report.
+    pub(crate) fn titles(&self, kinds: &[ChildKind]) -> Vec<(i32, String)> {
+        let chosen = self.0.iter().filter(|child| kinds.contains(&child.kind));
+        chosen.map(|child| (child.pid, title(child.kind).to_owned())).collect()
+    }
+
     /// Signals those addressed. One that has just ended is no error: we will hear of it.
     pub(crate) fn signal(&self, to: Target, signal: Signal) {
         let addressed = |child: &&Child| match to {
@@ -49,6 +55,14 @@ impl ChildList {
         for child in self.0.iter().filter(addressed) {
             signal_child(child.pid, signal);
         }
+    }
+}
+
+fn title(kind: ChildKind) -> &'static str {
+    match kind {
+        // No session of a client.
+        ChildKind::DeadEnd => "refused client",
+        other => other.backend_type().description(),
     }
 }
 
@@ -119,6 +133,10 @@ mod tests {
         assert!(!list.promote_wal_sender(|slot| slot == 9));
         assert!(list.promote_wal_sender(|slot| slot == 8));
         assert!(!list.promote_wal_sender(|slot| slot == 8), "it is one already");
+        assert_eq!(
+            list.titles(&[ChildKind::WalSender, ChildKind::Checkpointer]),
+            [(1, "checkpointer".to_owned()), (3, "walsender".to_owned())]
+        );
         assert_eq!(list.remove(2).map(|c| c.slot), Some(7));
         assert_eq!(list.remove(2), None);
         assert_eq!(

@@ -4,12 +4,14 @@
 //! to entry point; the tests of this crate fill it with toys.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::BackendType;
 use elog::Result;
 use miscinit::child::ChildMain;
 use shmem::Reservation;
 use shmem::proc::Limits;
+use stopreport::{Mode, Observation};
 
 use crate::machine::{ArchiveMode, Settings};
 
@@ -60,6 +62,14 @@ pub struct Hooks {
     pub autovac_worker_failed: fn(),
     /// Removes temporary files of an earlier life. C: `RemovePgTempFiles`.
     pub remove_temp_files: fn(),
+    /// What a stop under way waits for, as far as shared memory tells. Called four times a second during a stop: it reads
+    /// atomics alone, and never waits. C: none.
+    pub observe_stop: fn() -> Observation,
+    /// The same for a forecast: all that a stop would have to wait for. C: none.
+    pub observe_everything: fn() -> Observation,
+    /// Publishes how long the whole stop may take from now, to those who obey it; of two the earlier end counts. Stores
+    /// atomics alone. C: none.
+    pub set_deadline: fn(Duration, Mode),
 }
 
 impl Default for Hooks {
@@ -74,6 +84,9 @@ impl Default for Hooks {
             crashed_activity: |_| None,
             autovac_worker_failed: || {},
             remove_temp_files: || {},
+            observe_stop: Observation::default,
+            observe_everything: Observation::default,
+            set_deadline: |_, _| {},
         }
     }
 }

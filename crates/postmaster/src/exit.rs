@@ -3,11 +3,12 @@
 //! | order | what | by whom |
 //! |---|---|---|
 //! | 1 | shared memory and its interlock | [`Belongings::exit`] |
-//! | 2 | `external_pid_file`, listening sockets and their files | a callback of [`Belongings::own`] |
+//! | 2 | `external_pid_file`, listening sockets and their files, what was told of the stop | a callback of [`Belongings::own`] |
 //! | 3 | socket lock files, postmaster.pid | `miscinit::lockfile` |
 //! | 4 | `database system is shut down` | `miscinit::lockfile` |
 //!
-//! The interlock goes before postmaster.pid, so that whoever sees the file gone can start at once.
+//! The interlock goes before postmaster.pid, so that whoever sees the file gone can start at once; the status file of the
+//! stop goes before it, so that whoever still sees postmaster.pid and no status reads the right thing: it is about to be over.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ impl Belongings {
         if let Some(path) = self.external_pid_file.take() {
             let _ = std::fs::remove_file(path);
         }
+        stopreport::files::remove_all(miscinit::globals::data_dir());
         let mut sockets = self.sockets.borrow_mut();
         sockets.close();
         for path in sockets.unix_paths() {

@@ -16,6 +16,7 @@
 //! - It takes no lock in shared memory and owns no PGPROC; of shared memory it reads and writes atomics alone, so
 //!   that no crashed child can wedge it.
 //! - It never reads from or waits for a client.
+//! - A stop does not depend on what is told of it: no failure to read or write something for a report delays it.
 //!
 //! C counterpart: postmaster/postmaster.c, postmaster/fork_process.c, the server half of libpq/pqcomm.c.
 
@@ -40,7 +41,9 @@ mod signals; // 8. signals as input
 
 mod timers; // 9. clocks
 
-mod exit; // 10. what is let go of, in which order
+mod stop_report; // 10. what is told of a stop
+
+mod exit; // 11. what is let go of, in which order
 
 pub use config::{ChildTable, Hooks, PostmasterConfig};
 pub use postmaster_main::postmaster_main;

@@ -50,6 +50,9 @@ fn start(config: PostmasterConfig) -> Result<Postmaster> {
     let port = u16::try_from(guc::vars::PORT.get()).unwrap_or(common::version::DEFAULT_PORT);
     lockfile::create_data_dir(port)?;
     let belongings = Belongings::own();
+    // Of a postmaster that was killed while it stopped, and of a question that nobody answered any more. At once: from now on pg_ctl
+    // knows whom to signal, and may put new ones there.
+    stopreport::files::remove_all(globals::data_dir());
     (config.hooks.read_control_file)()?;
     let limits = limits();
     create_shared_memory(&config, limits, &belongings)?;

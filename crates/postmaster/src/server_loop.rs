@@ -16,12 +16,14 @@ use common::SqlState;
 use common::pidfile::line;
 use elog::{PgError, ereport, errno_text, pg_error};
 use miscinit::child::{CanAccept, ChildStart, ClientSocket};
-use miscinit::lockfile;
+use miscinit::{globals, lockfile};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use shmem::pmsignal::{self, ChildSlots, PmSignalReason, QuitSignalReason};
 use shmem::proc::Limits;
+use stopreport::files;
+use stopreport::words::duration;
 
 use crate::children::{self, Child, ChildList};
 use crate::config::PostmasterConfig;
@@ -31,6 +33,7 @@ use crate::machine::{
     Action, ChildExit, ChildKind, Event, Machine, Message, QuitReason, Request, ShutdownMode,
 };
 use crate::signals::Signals;
+use crate::stop_report::{self, Moment, StopReport};
 use crate::timers::Timers;
 
 /// `pg_ctl logrotate` leaves this file. C: `LOGROTATE_SIGNAL_FILE`.
@@ -54,6 +57,8 @@ pub(crate) struct Postmaster {
     children: ChildList,
     slots: ChildSlots,
     timers: Timers,
+    /// What is told of the stop under way.
+    stop: StopReport,
     queue: VecDeque<Event>,
     /// The client that [`Event::Connection`] is about.
     client: Option<ClientSocket>,
@@ -79,6 +84,7 @@ impl Postmaster {
             children: ChildList::default(),
             slots: ChildSlots::new(limits),
             timers: Timers::default(),
+            stop: StopReport::default(),
             queue: VecDeque::new(),
             client: None,
             listening: false,
@@ -139,6 +145,7 @@ impl Postmaster {
             for action in self.machine.step(event) {
                 self.perform(action);
             }
+            self.follow_stop();
         }
     }
 
@@ -155,9 +162,9 @@ impl Postmaster {
         for signal in self.signals.read() {
             match signal {
                 Signal::SIGHUP => self.handle(Event::Reload),
-                Signal::SIGINT => self.handle(Event::Shutdown(ShutdownMode::Fast)),
-                Signal::SIGTERM => self.handle(Event::Shutdown(ShutdownMode::Smart)),
-                Signal::SIGQUIT => self.handle(Event::Shutdown(ShutdownMode::Immediate)),
+                Signal::SIGINT => self.stop_ordered(ShutdownMode::Fast),
+                Signal::SIGTERM => self.stop_ordered(ShutdownMode::Smart),
+                Signal::SIGQUIT => self.stop_ordered(ShutdownMode::Immediate),
                 Signal::SIGUSR1 => self.requests(),
                 Signal::SIGCHLD => self.reap(),
                 // SIGUSR2 means nothing to a postmaster.
@@ -193,6 +200,46 @@ impl Postmaster {
         if self.machine.children().has(ChildKind::Startup) && exists(PROMOTE_FILE) {
             self.handle(Event::Request(Request::PromoteFile));
         }
+        if exists(files::FORECAST_REQUEST) {
+            self.handle(Event::Request(Request::ForecastFile));
+        }
+    }
+
+    /// SIGTERM, SIGINT, SIGQUIT, perhaps with a deadline in a file. It counts even if the order itself comes too late to
+    /// change anything. It is taken first, so that whoever is told to end can know how long he has.
+    fn stop_ordered(&mut self, mode: ShutdownMode) {
+        let deadline = stop_report::take_deadline(globals::data_dir()).map(|total| {
+            let left = self.stop.bound(total, Moment::now());
+            let mode = stop_report::mode_of(mode.max(self.machine.shutdown()));
+            (self.config.hooks.set_deadline)(total, mode);
+            (total, left)
+        });
+        self.handle(Event::Shutdown(mode));
+        if let Some((total, left)) = deadline {
+            let is_earliest = left == total;
+            let left = duration(left.as_secs_f64());
+            let said = pg_error!(Log, SqlState::SUCCESSFUL_COMPLETION, "the stop is to end within {left}");
+            match is_earliest {
+                true => said.report(),
+                false => said.detail("Of several deadlines the earliest counts.").report(),
+            }
+            self.handle(Event::Bounded);
+        }
+    }
+
+    /// After each step: the phases of a stop and when they began.
+    fn follow_stop(&mut self) {
+        let Some(phase) = self.machine.phase() else { return };
+        if self.stop.follow(phase, Moment::now()) {
+            self.report_stop();
+        }
+    }
+
+    fn report_stop(&mut self) {
+        let seen = stop_report::observe(self.config.hooks.observe_stop);
+        let awaited = self.children.titles(&self.machine.awaited());
+        let mode = stop_report::mode_of(self.machine.shutdown());
+        self.stop.report(mode, &seen, &awaited, Moment::now());
     }
 
     /// SIGCHLD: one for any number of children. C: `reaper`.
@@ -258,7 +305,11 @@ impl Postmaster {
             Action::SetPidFileStatus(status) => lockfile::add_line(line::PM_STATUS, status.as_str()),
             Action::EnableListening(on) => self.listening = on,
             Action::ReloadConfig => self.reload_config(),
-            Action::StartTimer(timer) => self.timers.start(timer, Instant::now()),
+            Action::StartTimer(timer) => {
+                let now = Instant::now();
+                let length = timer.length().unwrap_or_else(|| self.stop.length_of(timer, now));
+                self.timers.start(timer, now, length);
+            }
             Action::StopTimer(timer) => self.timers.stop(timer),
             Action::RecheckLockFile => {
                 if !lockfile::recheck_data_dir() {
@@ -275,7 +326,16 @@ impl Postmaster {
             Action::AutovacWorkerFailed => (self.config.hooks.autovac_worker_failed)(),
             Action::RemoveTempFiles => (self.config.hooks.remove_temp_files)(),
             Action::ResetSharedMemory => self.reset_shared_memory(),
-            Action::Exit(code) => self.belongings.exit(code),
+            Action::ReportStop => self.report_stop(),
+            Action::LogStop => {
+                self.report_stop();
+                self.stop.log();
+            }
+            Action::WriteForecast => stop_report::answer(self.config.hooks.observe_everything),
+            Action::Exit(code) => {
+                self.stop.say_if_late(Moment::now());
+                self.belongings.exit(code)
+            }
         }
     }
 
@@ -301,7 +361,10 @@ impl Postmaster {
         };
         let forked = launch::fork_child(main, || {
             self.close_in_child(kind);
-            ChildStart { kind: kind.backend_type(), slot, cancel_key, client: self.client.take(), can_accept }
+            let refused = can_accept == CanAccept::Shutdown;
+            let detail = if refused { self.stop.detail_for_strangers() } else { None };
+            let client = self.client.take();
+            ChildStart { kind: kind.backend_type(), slot, cancel_key, client, can_accept, detail }
         });
         let pid = forked.map_err(|e| {
             self.slots.release(slot);

@@ -11,8 +11,8 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) fn start(&mut self, timer: Timer, now: Instant) {
-        self.due[timer as usize] = Some(now + Duration::from_secs(timer.seconds()));
+    pub(crate) fn start(&mut self, timer: Timer, now: Instant, length: Duration) {
+        self.due[timer as usize] = now.checked_add(length);
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {
@@ -43,11 +43,12 @@ mod tests {
         let after = |secs| start + Duration::from_secs(secs);
         let mut timers = Timers::default();
         assert_eq!(timers.until_next(start), None);
-        timers.start(Timer::LockFileRecheck, start);
-        timers.start(Timer::KillClock, start);
+        let seconds = Duration::from_secs;
+        timers.start(Timer::LockFileRecheck, start, seconds(60));
+        timers.start(Timer::KillClock, start, seconds(5));
         assert_eq!(timers.until_next(after(1)), Some(Duration::from_secs(4)));
         assert_eq!(timers.take_due(after(4)), None);
-        timers.start(Timer::KillClock, after(4));
+        timers.start(Timer::KillClock, after(4), seconds(5));
         assert_eq!(timers.take_due(after(8)), None, "starting again starts anew");
         assert_eq!(timers.take_due(after(61)), Some(Timer::KillClock));
         assert_eq!(timers.take_due(after(61)), Some(Timer::LockFileRecheck));

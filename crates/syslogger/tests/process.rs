@@ -135,6 +135,7 @@ fn start_logger() -> Pid {
             cancel_key: 0,
             client: None,
             can_accept: CanAccept::Ok,
+            detail: None,
         };
         miscinit::child::run(syslogger::syslogger_main, start)
     });

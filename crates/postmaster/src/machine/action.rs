@@ -58,6 +58,13 @@ pub enum Action {
     RemoveTempFiles,
     /// Throw the shared segment away and build it anew. C: `shmem_exit(1)`, `CreateSharedMemoryAndSemaphores`.
     ResetSharedMemory,
+    /// Write down what the stop waits for, in the status file. What that is, [`Machine::awaited`](super::Machine::awaited)
+    /// tells.
+    ReportStop,
+    /// Say in the log what the stop waits for.
+    LogStop,
+    /// Answer the file `forecast`, and remove it.
+    WriteForecast,
     /// Leave with this exit code. C: `ExitPostmaster`.
     Exit(i32),
 }
@@ -124,6 +131,7 @@ pub enum Message {
     ShutdownAtRecoveryTarget,
     LockFileInvalid,
     CouldNotFork { kind: ChildKind, errno: i32 },
+    SmartBecomesFast { clients: u32 },
 }
 
 impl Message {
@@ -132,6 +140,9 @@ impl Message {
         match self {
             Message::ChildExited { activity: Some(activity), .. } => {
                 Some(format!("Failed process was running: {activity}"))
+            }
+            Message::SmartBecomesFast { .. } => {
+                Some("The deadline of the stop leaves clients no more time.".to_owned())
             }
             _ => None,
         }
@@ -165,6 +176,12 @@ impl fmt::Display for Message {
             }
             Message::CouldNotFork { kind, errno } => {
                 write!(f, "could not fork {}: {}", fork_name(*kind), elog::errno_text(*errno))
+            }
+            Message::SmartBecomesFast { clients: 1 } => {
+                f.write_str("smart shutdown becomes fast, 1 client is disconnected")
+            }
+            Message::SmartBecomesFast { clients } => {
+                write!(f, "smart shutdown becomes fast, {clients} clients are disconnected")
             }
         }
     }

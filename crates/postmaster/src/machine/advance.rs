@@ -1,4 +1,5 @@
-//! The transitions that no single event causes. C: `PostmasterStateMachine`.
+//! The transitions that no single event causes. Whom each state waits for is in `awaited`.
+//! C: `PostmasterStateMachine`.
 
 use super::{
     Action, BackendClasses, ChildKind, Machine, Message, PmState, ShutdownMode, Signal, StartupStatus,
@@ -14,17 +15,17 @@ impl Machine {
         if self.state == PmState::StopBackends {
             self.stop_backends();
         }
-        if self.state == PmState::WaitBackends && self.backends_are_gone() {
+        if self.state == PmState::WaitBackends && self.nobody_is_awaited() {
             if self.quitting {
                 self.enter(PmState::WaitDeadEnd);
             } else {
                 self.start_shutdown_checkpoint();
             }
         }
-        if self.state == PmState::Shutdown2 && self.wal_is_brought_away() {
+        if self.state == PmState::Shutdown2 && self.nobody_is_awaited() {
             self.enter(PmState::WaitDeadEnd);
         }
-        if self.state == PmState::WaitDeadEnd && self.children.count_but_logger() == 0 {
+        if self.state == PmState::WaitDeadEnd && self.nobody_is_awaited() {
             self.enter(PmState::NoChildren);
         }
         if self.state == PmState::NoChildren {
@@ -32,12 +33,10 @@ impl Machine {
         }
     }
 
-    /// The last session has left. Walsenders and workers are not waited for.
+    /// The last session has left.
     fn smart_shutdown_may_go_on(&self) -> bool {
         match self.state {
-            PmState::Run | PmState::HotStandby => {
-                !self.conns_allowed() && self.children.count_classes(BackendClasses::NORMAL) == 0
-            }
+            PmState::Run | PmState::HotStandby => !self.conns_allowed() && self.nobody_is_awaited(),
             PmState::Init
             | PmState::Startup
             | PmState::Recovery
@@ -50,24 +49,7 @@ impl Machine {
         }
     }
 
-    /// End of PM_WAIT_BACKENDS. Walsenders, archiver and stats collector come later, dead ends last; the
-    /// checkpointer is waited for only if it has been told to quit like the others.
-    fn backends_are_gone(&self) -> bool {
-        self.children.count_classes(BackendClasses::ALL_BUT_WALSENDERS) == 0
-            && !self.has(ChildKind::Startup)
-            && !self.has(ChildKind::WalReceiver)
-            && !self.has(ChildKind::BgWriter)
-            && !self.has(ChildKind::WalWriter)
-            && !self.has(ChildKind::AutovacLauncher)
-            && !(self.quitting && self.has(ChildKind::Checkpointer))
-    }
-
-    /// End of PM_SHUTDOWN_2.
-    fn wal_is_brought_away(&self) -> bool {
-        !self.has(ChildKind::Archiver) && self.children.count_classes(BackendClasses::ALL) == 0
-    }
-
-    /// Nobody is left but the logger, which ends by itself when the last writer of its pipe has gone.
+    /// Nobody is left but the logger.
     fn no_children(&mut self) {
         if self.shutdown > ShutdownMode::None {
             if self.fatal_error {

@@ -166,15 +166,6 @@ impl Children {
         classes.kinds().map(|kind| self.count(kind)).sum()
     }
 
-    /// Number of all live children but the logger, which outlives the postmaster.
-    pub fn count_but_logger(&self) -> u32 {
-        ChildKind::ALL
-            .into_iter()
-            .filter(|kind| *kind != ChildKind::Logger)
-            .map(|kind| self.count(kind))
-            .sum()
-    }
-
     pub(super) fn add(&mut self, kind: ChildKind) {
         let count = &mut self.counts[kind as usize];
         *count += 1;

@@ -1,5 +1,7 @@
 //! What can happen to the postmaster.
 
+use std::time::Duration;
+
 use super::child::{ChildExit, ChildKind};
 
 /// One thing that happened. The driver turns signals, `wait` results, expired timers and accepted
@@ -40,6 +42,8 @@ pub enum Event {
     BecameWalSender,
     /// A child asks for something by SIGUSR1. C: `sigusr1_handler`.
     Request(Request),
+    /// The stop under way has got a deadline, or an earlier one. The driver has published it; those who obey it are to look.
+    Bounded,
     /// A timer asked for by [`Action::StartTimer`](super::Action::StartTimer) went off.
     Timer(Timer),
     /// postmaster.pid is gone or names somebody else. C: `RecheckDataDirLockFile` returning false.
@@ -94,6 +98,8 @@ pub enum Request {
     AdvanceStateMachine,
     /// The file `promote` is there (`pg_ctl promote`).
     PromoteFile,
+    /// The file `forecast` is there (`pg_ctl stop --forecast`).
+    ForecastFile,
 }
 
 /// The clocks. The machine asks for them and is told when they go off; it never looks at one.
@@ -110,27 +116,38 @@ pub enum Timer {
     LockFileRecheck,
     /// Until socket and lock files are touched, lest a cleaner of old files in /tmp takes them.
     SocketTouch,
+    /// Until the status file of the stop is written, for the first time or again.
+    StopStatus,
+    /// Until the log says again what the stop waits for.
+    StopLog,
+    /// Until a smart stop that was given a deadline becomes a fast one.
+    SmartBound,
 }
 
 impl Timer {
     /// Every timer, in declaration order.
-    pub const ALL: [Timer; 5] = [
+    pub const ALL: [Timer; 8] = [
         Timer::KillClock,
         Timer::ArchiverRestart,
         Timer::StatsCollectorRestart,
         Timer::LockFileRecheck,
         Timer::SocketTouch,
+        Timer::StopStatus,
+        Timer::StopLog,
+        Timer::SmartBound,
     ];
 
-    /// How long it runs.
-    pub fn seconds(self) -> u64 {
-        match self {
+    /// How long it runs; `None` if that depends on what only the driver knows.
+    pub fn length(self) -> Option<Duration> {
+        let seconds = match self {
             Timer::KillClock => 5,
-            Timer::ArchiverRestart => 10,
-            Timer::StatsCollectorRestart => 60,
-            Timer::LockFileRecheck => 60,
+            Timer::ArchiverRestart | Timer::StopLog => 10,
+            Timer::StatsCollectorRestart | Timer::LockFileRecheck => 60,
             Timer::SocketTouch => 58 * 60,
-        }
+            // Whether the file exists yet; the deadline.
+            Timer::StopStatus | Timer::SmartBound => return None,
+        };
+        Some(Duration::from_secs(seconds))
     }
 
     /// The word golden scripts use.
@@ -141,6 +158,9 @@ impl Timer {
             Timer::StatsCollectorRestart => "stats-restart",
             Timer::LockFileRecheck => "lock-file-recheck",
             Timer::SocketTouch => "socket-touch",
+            Timer::StopStatus => "stop-status",
+            Timer::StopLog => "stop-log",
+            Timer::SmartBound => "smart-bound",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The postmaster as a pure state machine: events in, actions out; no fork, kill, file or clock inside.
 //!
-//! Each submodule is a routine of PostgreSQL's `postmaster.c` and keeps its vocabulary.
+//! Each submodule but `awaited` is a routine of PostgreSQL's `postmaster.c` and keeps its vocabulary.
 //!
 //! Rules that the exhaustive test (`walk.rs`) holds for every reachable state:
 //! - P1  At most one process of a singleton kind exists.
@@ -11,10 +11,13 @@
 //!   none does; and none that ends is replaced by another that would have to be waited for.
 //! - P5  While recovery runs there is a startup process; while it shuts down there is a checkpointer.
 //! - P6  A signal goes to living children only.
+//! - P7  In a shutdown somebody who lives is awaited, until the machine leaves: those whom the state waits for, and
+//!   nobody else. When all of them have ended the machine moves on. The clocks of the reports run all the while.
 
 mod accept;
 mod action;
 mod advance;
+mod awaited;
 mod child;
 mod crash;
 mod event;
@@ -126,6 +129,8 @@ pub struct Machine {
     archiver_may_start: bool,
     /// The same for the stats collector. C: `last_pgstat_start_time`.
     stats_collector_may_start: bool,
+    /// [`Timer::SmartBound`] runs.
+    smart_bound_runs: bool,
     /// What the driver was last told about its listening sockets.
     listening: bool,
     /// [`Action::Exit`] has been given.
@@ -150,6 +155,7 @@ impl Machine {
             wal_receiver_requested: false,
             archiver_may_start: true,
             stats_collector_may_start: true,
+            smart_bound_runs: false,
             listening: false,
             exited: false,
             settings,
@@ -192,6 +198,11 @@ impl Machine {
         if from != to {
             self.state = to;
             self.emit(Action::EnterState { from, to });
+            let clients_may_stay = matches!(to, PmState::HotStandby | PmState::Run);
+            if self.smart_bound_runs && !clients_may_stay {
+                self.smart_bound_runs = false;
+                self.emit(Action::StopTimer(Timer::SmartBound));
+            }
         }
     }
 

@@ -10,8 +10,8 @@ impl Machine {
         if mode <= self.shutdown {
             return;
         }
-        self.shutdown = mode;
         self.log(Message::ReceivedShutdown(mode));
+        self.order_stop(mode);
         self.emit(Action::SetPidFileStatus(PidFileStatus::Stopping));
         match mode {
             ShutdownMode::None => {}
@@ -40,7 +40,7 @@ impl Machine {
         }
     }
 
-    fn fast(&mut self) {
+    pub(super) fn fast(&mut self) {
         match self.state {
             PmState::Init => self.enter(PmState::NoChildren),
             PmState::Startup | PmState::Recovery => self.enter(PmState::StopBackends),

@@ -91,7 +91,7 @@ impl Machine {
             ChildExit::Code(1) if self.shutting_down() => self.recovery_given_up(),
             ChildExit::Code(3) => {
                 self.log(Message::ShutdownAtRecoveryTarget);
-                self.shutdown = self.shutdown.max(ShutdownMode::Smart);
+                self.order_stop(ShutdownMode::Smart);
                 // It redid WAL up to the target: nothing of an earlier crash is left.
                 self.fatal_error = false;
                 self.recovery_given_up();

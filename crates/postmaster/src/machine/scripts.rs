@@ -10,6 +10,8 @@
 //! | `exit KIND CODE`, `killed KIND SIGNAL [activity=TEXT]`, `slot_kept KIND` | its oldest child of that kind ended |
 //! | `connect`, `walsender` | a client came; the oldest session turned out to be a walsender |
 //! | `request NAME` | SIGUSR1 for that reason |
+//! | `bounded` | the stop got a deadline |
+//! | `awaited` | no event: shows how far the stop is and whom it waits for |
 //! | `timer NAME`, `lock_file_invalid`, `fork_failed KIND` | as they say |
 
 use std::collections::VecDeque;
@@ -44,6 +46,8 @@ scripts! {
     stop_smart_without_clients stop_smart_waits_for_clients stop_fast stop_immediate
     stop_upgraded_twice stop_lesser_request_is_ignored stop_during_startup stop_fast_during_recovery
     stop_with_archiver_and_walsender stop_smart_does_not_wait_for_walsender stop_immediate_in_last_state
+    stop_fast_is_reported stop_smart_reaches_its_bound stop_immediate_is_reported stop_gets_a_deadline_late
+    stop_of_recovery_is_reported stop_of_crash_restart_is_reported forecast
     stop_without_checkpointer stop_waits_for_dead_end stop_at_recovery_target stop_of_hot_standby
     promote_during_smart_stop
     crash_of_backend crash_of_checkpointer crash_of_bgwriter crash_of_walwriter crash_of_launcher
@@ -90,6 +94,8 @@ impl Runner for Script {
         let event = match command.name.as_str() {
             "settings" => return self.change_settings(command),
             "up" => return self.up(command),
+            "awaited" => return Ok(self.awaited()),
+            "bounded" => Event::Bounded,
             "start_logger" => Event::StartLogger,
             "start" => Event::Start,
             "SIGTERM" => Event::Shutdown(ShutdownMode::Smart),
@@ -168,9 +174,10 @@ impl Script {
             Action::EnableListening(on) => {
                 writeln!(out, "{} listening", if *on { "start" } else { "stop" }).unwrap()
             }
-            Action::StartTimer(timer) => {
-                writeln!(out, "timer {}: {} s", timer.word(), timer.seconds()).unwrap()
-            }
+            Action::StartTimer(timer) => match timer.length() {
+                Some(length) => writeln!(out, "timer {}: {} s", timer.word(), length.as_secs()).unwrap(),
+                None => writeln!(out, "timer {}: on", timer.word()).unwrap(),
+            },
             Action::StopTimer(timer) => writeln!(out, "timer {}: off", timer.word()).unwrap(),
             Action::Exit(code) => writeln!(out, "exit {code}").unwrap(),
             Action::SetQuitReason(reason) => writeln!(out, "quit reason: {reason:?}").unwrap(),
@@ -182,7 +189,19 @@ impl Script {
             Action::AutovacWorkerFailed => out.push_str("tell the launcher that its worker failed\n"),
             Action::RemoveTempFiles => out.push_str("remove temporary files\n"),
             Action::ResetSharedMemory => out.push_str("reset shared memory\n"),
+            Action::ReportStop => writeln!(out, "status file: {}", self.awaited()).unwrap(),
+            Action::LogStop => writeln!(out, "log: {}", self.awaited()).unwrap(),
+            Action::WriteForecast => out.push_str("write the forecast\n"),
         }
+    }
+
+    fn awaited(&self) -> String {
+        let Some(phase) = self.machine.phase() else { return "no stop".into() };
+        let kinds = self.machine.awaited();
+        let pids =
+            kinds.iter().flat_map(|k| self.pids[*k as usize].iter().map(|p| format!("{} {p}", k.word())));
+        let pids: Vec<String> = pids.collect();
+        format!("{} stop, {phase:?}: {}", self.machine.shutdown().word(), pids.join(", "))
     }
 
     fn born(&mut self, kind: ChildKind) -> i32 {
@@ -263,6 +282,7 @@ fn request(word: &str) -> Result<Request, Box<dyn Error>> {
         "start_walreceiver" => Request::StartWalReceiver,
         "advance" => Request::AdvanceStateMachine,
         "promote_file" => Request::PromoteFile,
+        "forecast_file" => Request::ForecastFile,
         other => return Err(format!("what is {other}?").into()),
     })
 }

@@ -39,6 +39,7 @@ impl Machine {
                     self.signal(ChildKind::Startup, Signal::Usr2);
                 }
             }
+            Request::ForecastFile => self.emit(Action::WriteForecast),
         }
     }
 

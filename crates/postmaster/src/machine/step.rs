@@ -30,6 +30,7 @@ impl Machine {
             Event::Connection => self.connection(),
             Event::BecameWalSender => self.became_wal_sender(),
             Event::Request(request) => self.sigusr1_handler(request),
+            Event::Bounded => self.bounded(),
             Event::Timer(timer) => self.timer(timer),
             Event::LockFileInvalid => {
                 self.log(Message::LockFileInvalid);
@@ -115,6 +116,9 @@ impl Machine {
                 self.emit(Action::StartTimer(Timer::SocketTouch));
                 self.emit(Action::TouchSockets);
             }
+            Timer::StopStatus => self.report_is_due(timer, Action::ReportStop),
+            Timer::StopLog => self.report_is_due(timer, Action::LogStop),
+            Timer::SmartBound => self.smart_bound_went_off(),
         }
     }
 

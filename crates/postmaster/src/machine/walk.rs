@@ -1,4 +1,4 @@
-//! Walks every reachable state and holds the rules P1 to P6 of `machine` in each of them.
+//! Walks every reachable state and holds the rules P1 to P7 of `machine` in each of them.
 //!
 //! A [`World`] is the machine together with the children as the outside sees them: who lives, and what
 //! each kind has been told by signals. Events are whatever could happen in it: any child ending in any way,
@@ -6,6 +6,8 @@
 //! the proof of "it ends" is by a measure: each child that does as told makes (state, children left) smaller.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
+
+use stopreport::Phase;
 
 use super::*;
 
@@ -78,7 +80,8 @@ impl World {
         pack(1, m.listening.into());
         pack(1, m.exited.into());
         pack(1, m.settings.autovacuum.into());
-        pack(5, self.timers);
+        pack(1, m.smart_bound_runs.into());
+        pack(8, self.timers);
         for kind in ChildKind::ALL {
             pack(if kind.is_singleton() { 1 } else { 2 }, self.alive[kind as usize]);
             pack(4, self.told[kind as usize]);
@@ -193,7 +196,10 @@ impl World {
             | Action::TouchSockets
             | Action::RemoveLogrotateFile
             | Action::AutovacWorkerFailed
-            | Action::RemoveTempFiles => {}
+            | Action::RemoveTempFiles
+            | Action::ReportStop
+            | Action::LogStop
+            | Action::WriteForecast => {}
         }
     }
 
@@ -225,7 +231,7 @@ impl World {
         }
         let mut events: Vec<Event> = shutdowns().into();
         events.extend(REQUESTS.map(Event::Request));
-        events.extend([Event::Reload, Event::LockFileInvalid]);
+        events.extend([Event::Reload, Event::LockFileInvalid, Event::Bounded]);
         if scope.autovacuum_changes {
             let settings = self.machine.settings;
             events.push(Event::NewSettings(Settings { autovacuum: !settings.autovacuum, ..settings }));
@@ -285,6 +291,7 @@ impl World {
             assert_eq!(m.kill_clock, KillClock::Off, "a kill clock without a reason");
         }
         self.check_progress();
+        self.check_awaited();
         let recovers = m.state >= PmState::Startup && m.state <= PmState::HotStandby;
         assert!(!recovers || self.alive(ChildKind::Startup) == 1, "P5: recovery without startup process");
         assert!(
@@ -302,6 +309,49 @@ impl World {
         if must_end && !self.smart_waits() && !for_debugger {
             let ending = ChildKind::ALL.into_iter().any(|kind| self.will_end(kind));
             assert!(ending, "P4: everybody waits for somebody");
+        }
+    }
+
+    /// P7, as far as one situation shows it.
+    fn check_awaited(&self) {
+        let m = &self.machine;
+        let stops = m.shutdown != ShutdownMode::None;
+        let runs = |timer: Timer| self.timers & 1 << timer as u8 != 0;
+        assert_eq!(runs(Timer::StopStatus), stops, "P7: the clock of the status file");
+        assert_eq!(runs(Timer::StopLog), stops, "P7: the clock of the log");
+        assert_eq!(runs(Timer::SmartBound), m.smart_bound_runs, "P7: the clock of the clients");
+        let clients_may_stay = m.shutdown == ShutdownMode::Smart && m.phase() == Some(Phase::Sessions);
+        assert!(!m.smart_bound_runs || clients_may_stay, "P7: a clock of clients that nobody waits for");
+        assert_eq!(m.phase().is_some(), stops, "P7: phase");
+        let awaited = m.awaited();
+        assert_eq!(!awaited.is_empty(), stops, "P7: awaited is {awaited:?}");
+        if !stops {
+            return;
+        }
+        let for_debugger = m.quitting && m.settings.send_stop;
+        let mut later = self.clone();
+        for kind in awaited {
+            assert!(self.alive(kind) > 0, "P7: {kind:?} is awaited and does not live");
+            let ends = self.will_end(kind) || for_debugger || self.smart_waits();
+            assert!(ends, "P7: {kind:?} is awaited and was never told to end");
+            while later.alive(kind) > 0 && later.machine.state == m.state {
+                later = later.step(&exited(kind, ChildExit::Code(0))).0;
+            }
+        }
+        assert!(
+            later.machine.exited || later.machine.state != m.state,
+            "P7: all have ended and nothing follows"
+        );
+    }
+
+    /// P7, the other half: whoever ends well without being awaited does not move the stop on.
+    fn check_not_awaited(&self, event: &Event, next: &World) {
+        let Event::Exited { kind, exit: ChildExit::Code(0), .. } = event else { return };
+        let m = &self.machine;
+        // A checkpointer that leaves before its time is a crash, however it leaves.
+        if m.shutdown != ShutdownMode::None && *kind != ChildKind::Checkpointer && !m.awaited().contains(kind)
+        {
+            assert_eq!(next.machine.phase(), m.phase(), "P7: {kind:?} was awaited in secret");
         }
     }
 
@@ -350,7 +400,7 @@ impl World {
 }
 
 /// Those with limits of their own are added where the scope is known.
-const REQUESTS: [Request; 7] = [
+const REQUESTS: [Request; 8] = [
     Request::RecoveryStarted,
     Request::BeginHotStandby,
     Request::WakenArchiver,
@@ -358,6 +408,7 @@ const REQUESTS: [Request; 7] = [
     Request::StartAutovacLauncher,
     Request::AdvanceStateMachine,
     Request::PromoteFile,
+    Request::ForecastFile,
 ];
 
 fn shutdowns() -> [Event; 3] {
@@ -379,6 +430,7 @@ fn walk(scope: &Scope) -> (usize, BTreeSet<(PmState, PmState)>) {
             let (next, actions) = catch(context, || world.step(&event));
             assert!(!world.machine.exited || actions.is_empty(), "it acts after its exit");
             catch(context, || world.check_measure(&event, &next));
+            catch(context, || world.check_not_awaited(&event, &next));
             transitions.extend(actions.iter().filter_map(|action| match action {
                 Action::EnterState { from, to } => Some((*from, *to)),
                 _ => None,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub(crate) struct Session {
     pub(crate) pid: i32,
     pub(crate) slot: i32,
     pub(crate) has_cancel_key: bool,
+    /// DETAIL of the refusal, empty for none.
+    pub(crate) detail: String,
     pub(crate) stream: BufReader<UnixStream>,
 }
 
@@ -90,6 +92,10 @@ impl Cluster {
             .stderr(log)
             .spawn()
             .unwrap()
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
@@ -191,13 +197,14 @@ impl Cluster {
         let mut stream = BufReader::new(stream);
         let mut greeting = String::new();
         stream.read_line(&mut greeting).unwrap();
-        let mut words = greeting.split_whitespace();
+        let mut words = greeting.splitn(5, ' ').map(str::trim_end);
         let mut word = || words.next().unwrap_or_else(|| panic!("greeting {greeting:?}")).to_string();
         Session {
             verdict: word(),
             pid: word().parse().unwrap(),
             slot: word().parse().unwrap(),
             has_cancel_key: word() == "true",
+            detail: word(),
             stream,
         }
     }
@@ -218,7 +225,8 @@ impl Cluster {
     /// Nothing of a stopped cluster may be left: no process, no file, no shared memory.
     #[track_caller]
     pub(crate) fn check_nothing_left(&self) {
-        for file in ["postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
+        let own = ["postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"];
+        for file in own.into_iter().chain(stopreport::files::ALL) {
             assert!(!self.path(file).exists(), "{file} is left");
         }
         self.wait_for_end_of_toys();

@@ -12,11 +12,12 @@
 
 mod harness;
 mod scenarios;
+mod stops;
 mod toys;
 
 fn main() -> std::process::ExitCode {
     if std::env::var_os("TOY_DATA_DIR").is_some() {
         toys::run_postmaster();
     }
-    harness::main(scenarios::ALL)
+    harness::main(&[scenarios::ALL, stops::ALL].concat())
 }

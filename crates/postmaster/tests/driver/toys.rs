@@ -2,7 +2,8 @@
 //!
 //! A toy obeys signals as the real process does, and does nothing else. Files in the data directory change its
 //! mind: `hold_startup` keeps the startup process at work, `fail_startup` makes it fail, `stubborn` makes a
-//! backend ignore all that can be ignored. Every toy appends what it sees to the server log on stderr.
+//! backend ignore all that can be ignored, `hold_checkpoint` keeps the checkpointer at its last checkpoint, `panic` breaks what
+//! observes a stop. Every toy appends what it sees to the server log on stderr.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -13,6 +14,9 @@ use guc::{GucAction, GucContext, GucSource};
 use miscinit::child::{CanAccept, ChildStart};
 use nix::sys::signal::{SigSet, Signal};
 use postmaster::{ChildTable, Hooks, PostmasterConfig, postmaster_main};
+use stopreport::{CheckpointPhase, CheckpointSeen, Observation};
+
+use crate::harness::wait_for;
 
 /// Becomes the postmaster that the environment describes.
 pub(crate) fn run_postmaster() -> ! {
@@ -36,8 +40,24 @@ pub(crate) fn run_postmaster() -> ! {
         BackendType::Backend,
     ];
     let children = kinds.into_iter().fold(ChildTable::new(), |table, kind| table.with(kind, toy_main));
-    let hooks = Hooks { crashed_activity: |_| Some("select toy()".into()), ..Hooks::default() };
+    let hooks = Hooks {
+        crashed_activity: |_| Some("select toy()".into()),
+        observe_stop: observe,
+        observe_everything: observe,
+        set_deadline: |total, mode| say(&format!("{mode} stop within {total:?}")),
+        ..Hooks::default()
+    };
     postmaster_main(PostmasterConfig::new(children, hooks))
+}
+
+/// What shared memory would tell.
+fn observe() -> Observation {
+    say("observes");
+    assert!(!Path::new("panic").exists(), "the observer panics");
+    let phase = CheckpointPhase::Writing;
+    let checkpoint =
+        CheckpointSeen { phase, bytes: 50 << 20, rate: Some((10 << 20) as f64), ..Default::default() };
+    Observation { checkpoint, ..Observation::default() }
 }
 
 fn toy_main(start: ChildStart) -> ! {
@@ -76,7 +96,11 @@ fn obey(kind: BackendType) -> ! {
             (Signal::SIGTERM, BackendType::Startup | BackendType::Backend) => leave(1),
             (Signal::SIGTERM, BackendType::Checkpointer | BackendType::StatsCollector) => {}
             (Signal::SIGTERM, _) => leave(0),
-            (Signal::SIGUSR2, BackendType::Checkpointer) => leave(0),
+            (Signal::SIGUSR2, BackendType::Checkpointer) => {
+                let held = || Path::new("hold_checkpoint").exists();
+                wait_for("the end of the checkpoint", || (!held()).then_some(()));
+                leave(0)
+            }
             _ => {}
         }
     }
@@ -88,7 +112,8 @@ fn backend(start: ChildStart) -> ! {
     let mut stream = std::net::TcpStream::from(client.fd);
     let pid = std::process::id();
     // One write, and no matter if it fails: the client may be satisfied with less, and have left.
-    let greeting = format!("{:?} {pid} {} {}\n", start.can_accept, start.slot, start.cancel_key != 0);
+    let (verdict, slot, has_key) = (start.can_accept, start.slot, start.cancel_key != 0);
+    let greeting = format!("{verdict:?} {pid} {slot} {has_key} {}\n", start.detail.unwrap_or_default());
     let _ = stream.write_all(greeting.as_bytes());
     if start.can_accept != CanAccept::Ok {
         leave(1);
