@@ -39,9 +39,9 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with("pgsql_tmp")
 }
 
-/// Is a file of this name left out?
+/// Is a file of this name left out? Differs from PG 15, which has no files about its stop.
 pub(crate) fn is_excluded_file(name: &str) -> bool {
-    FILES.contains(&name) || name.starts_with(RELATION_CACHE)
+    FILES.contains(&name) || stopreport::files::ALL.contains(&name) || name.starts_with(RELATION_CACHE)
 }
 
 /// Is a directory of this name sent empty?
@@ -129,6 +129,10 @@ mod tests {
     fn what_is_left_out() {
         assert!(is_excluded_file("pg_internal.init") && is_excluded_file("pg_internal.init.4711"));
         assert!(is_excluded_file("postmaster.pid") && !is_excluded_file("postmaster.pid2"));
+        for name in ["postmaster.stop", "postmaster.stop.tmp", "postmaster.forecast", "forecast", "deadline"]
+        {
+            assert!(is_excluded_file(name), "{name}");
+        }
         assert!(is_emptied_directory("pg_replslot") && !is_emptied_directory("pg_wal"));
         assert!(is_temporary("pgsql_tmp12.3"));
     }

@@ -8,16 +8,38 @@
 //! process that is dead but not yet reaped as gone, and refuses a process id that isn't a number where PostgreSQL's
 //! reads 0 and signals itself.
 //!
+//! And a stop explains itself, if the server is this project's: `stop` shows from the first second on what is waited for
+//! (`--progress`), says after a time-out what is still awaited, asks in advance (`--forecast`) and sets a bound
+//! (`--deadline`). Two more conversations by file and signal carry that; the crate `stopreport` has their words:
+//!
+//! ```text
+//! postmaster.stop <- postmaster, four times a second while it stops        read here
+//! deadline        -> seconds; written before the stop signal               taken by the postmaster
+//! forecast        -> a word; then SIGUSR1                                  taken by the postmaster
+//! postmaster.forecast <- postmaster: what it sees, with that word          read and removed here
+//! ```
+//!
+//! A server that knows nothing of this gets no file that stays, and behaves as ever.
+//!
 //! C counterpart: src/bin/pg_ctl/pg_ctl.c.
 
 mod control; // 6. reload, promote, logrotate, status, kill
+mod deadline; // 8. the bound of a stop, handed over
+mod display; // 10. what is shown of a stop, and when
+mod duration; // times on the command line
+mod forecast; // 9. what a stop would wait for
+mod help;
+mod interrupt; // Ctrl-C at the wrong moment
 mod options; // 1. what is wanted
 mod process; // 3. alive or not; signals
 mod progress; // 7. the dots
+mod render; // 11. what a stop waits for, in lines
 mod report;
 mod server; // 2. what the files say
 mod start; // 4. start, init
 mod stop; // 5. stop, restart
+mod table; // aligned columns
+mod terminal; // 12. lines painted in place
 
 use std::process::ExitCode;
 
@@ -49,7 +71,7 @@ fn run(program: &str, args: &[String]) -> Outcome {
     // Before the check for root, so that root may ask.
     match args.first().map(String::as_str) {
         Some("--help" | "-?") => {
-            say(options::HELP);
+            say(help::HELP);
             return Ok(());
         }
         Some("--version" | "-V") => {

@@ -1,4 +1,7 @@
 //! The command line.
+//!
+//! PostgreSQL's options with its error texts, and three more for `stop` and `restart`: `--deadline`, `--forecast` and
+//! `--progress`. C counterpart: `main` (pg_ctl.c).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use common::getopt::{self, Argument, Opt};
 use nix::sys::signal::Signal;
 
+use crate::duration::{self, NotATime};
 use crate::report::{Failure, Outcome, say};
 
 /// What to do.
@@ -43,10 +47,35 @@ impl ShutdownMode {
             ShutdownMode::Immediate => Signal::SIGQUIT,
         }
     }
+
+    /// What the server calls it.
+    pub(crate) fn report_mode(self) -> stopreport::Mode {
+        match self {
+            ShutdownMode::Smart => stopreport::Mode::Smart,
+            ShutdownMode::Fast => stopreport::Mode::Fast,
+            ShutdownMode::Immediate => stopreport::Mode::Immediate,
+        }
+    }
+}
+
+/// How a stop shows what it waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ProgressStyle {
+    /// [`ProgressStyle::Bar`] on a terminal, otherwise [`ProgressStyle::Plain`].
+    #[default]
+    Auto,
+    /// Lines that are repainted in place.
+    Bar,
+    /// A line for each phase that lasts, and one every ten seconds.
+    Plain,
+    /// One JSON object a line, and nothing else on stdout.
+    Json,
+    /// A dot a second, as PostgreSQL's pg_ctl.
+    None,
 }
 
 /// How to do it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Empty only for [`Mode::Kill`].
     pub(crate) data_dir: PathBuf,
@@ -54,6 +83,8 @@ pub(crate) struct Options {
     pub(crate) data_dir_given: bool,
     pub(crate) wait: bool,
     pub(crate) timeout: Duration,
+    /// The timeout came from -t: then nothing prolongs it.
+    pub(crate) timeout_given: bool,
     pub(crate) silent: bool,
     pub(crate) log_file: Option<String>,
     /// All -o, with a space between them.
@@ -61,9 +92,20 @@ pub(crate) struct Options {
     pub(crate) program: Option<String>,
     pub(crate) core_files: bool,
     pub(crate) shutdown_mode: ShutdownMode,
+    /// How long the stop may take; the server then gives up what it waits for.
+    pub(crate) deadline: Option<Duration>,
+    /// Ask what a stop would wait for instead of stopping.
+    pub(crate) forecast: bool,
+    /// `None` if not given.
+    pub(crate) progress: Option<ProgressStyle>,
 }
 
 impl Options {
+    /// The style that was asked for, or else the default.
+    pub(crate) fn progress_style(&self) -> ProgressStyle {
+        self.progress.unwrap_or_default()
+    }
+
     /// Prints progress, unless it shall be silent. C: `print_msg`.
     pub(crate) fn say(&self, text: &str) {
         if !self.silent {
@@ -85,28 +127,22 @@ const OPTIONS: &[Opt] = &[
     Opt::value(Some('o'), "options"),
     Opt { key: "p", short: Some('p'), long: "", takes_value: true },
     Opt::value(Some('m'), "mode"),
+    Opt::value(None, "deadline"),
+    Opt::flag(None, "forecast"),
+    Opt::value(None, "progress"),
 ];
 
 /// C: `DEFAULT_WAIT`.
 const DEFAULT_TIMEOUT_SECS: u64 = 60;
 
+/// How much longer than its deadline a stop is waited for: the checkpoint is never given up, so it may be late.
+const PATIENCE_BEHIND_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Reads the command line and the environment.
 pub(crate) fn parse(program: &str, args: &[String]) -> Outcome<(Mode, Options)> {
     let arguments = getopt::parse(args, OPTIONS)
         .map_err(|error| Failure::bare(format!("{program}: {error}")).advice())?;
-    let mut options = Options {
-        data_dir: PathBuf::new(),
-        data_dir_given: false,
-        wait: true,
-        timeout: std::env::var("PGCTLTIMEOUT")
-            .map_or(Duration::from_secs(DEFAULT_TIMEOUT_SECS), |t| seconds(&t)),
-        silent: false,
-        log_file: None,
-        server_options: None,
-        program: None,
-        core_files: false,
-        shutdown_mode: ShutdownMode::default(),
-    };
+    let mut options = Options::from_environment();
     let mut operands = Vec::new();
     for argument in arguments {
         match argument {
@@ -115,6 +151,7 @@ pub(crate) fn parse(program: &str, args: &[String]) -> Outcome<(Mode, Options)> 
                 "wait" => options.wait = true,
                 "no-wait" => options.wait = false,
                 "core-files" => options.core_files = true,
+                "forecast" => options.forecast = true,
                 // --help and --version count as first word only.
                 _ => return Err(Failure::bare("Try \"pg_ctl --help\" for more information.")),
             },
@@ -123,6 +160,7 @@ pub(crate) fn parse(program: &str, args: &[String]) -> Outcome<(Mode, Options)> 
         }
     }
     let mode = parse_mode(&operands)?;
+    options.settle_stop(mode)?;
     if !options.data_dir_given
         && let Some(dir) = std::env::var_os("PGDATA").filter(|dir| !dir.is_empty())
     {
@@ -136,13 +174,63 @@ pub(crate) fn parse(program: &str, args: &[String]) -> Outcome<(Mode, Options)> 
 }
 
 impl Options {
+    /// What holds before the first option is read.
+    fn from_environment() -> Options {
+        Options {
+            data_dir: PathBuf::new(),
+            data_dir_given: false,
+            wait: true,
+            timeout: std::env::var("PGCTLTIMEOUT")
+                .map_or(Duration::from_secs(DEFAULT_TIMEOUT_SECS), |t| seconds(&t)),
+            timeout_given: false,
+            silent: false,
+            log_file: None,
+            server_options: None,
+            program: None,
+            core_files: false,
+            shutdown_mode: ShutdownMode::default(),
+            deadline: None,
+            forecast: false,
+            progress: None,
+        }
+    }
+
+    /// Do the options of a stop go with the command and with each other? And how long to wait at least.
+    fn settle_stop(&mut self, mode: Mode) -> Outcome {
+        let given = [
+            ("deadline", self.deadline.is_some()),
+            ("forecast", self.forecast),
+            ("progress", self.progress.is_some()),
+        ];
+        if !matches!(mode, Mode::Stop | Mode::Restart)
+            && let Some((name, _)) = given.iter().find(|(_, given)| *given)
+        {
+            let message = format!("option --{name} can be used only with \"stop\" or \"restart\"");
+            return Err(Failure::new(message).advice());
+        }
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        if self.shutdown_mode == ShutdownMode::Immediate {
+            // The postmaster ends an immediate stop by itself, with SIGKILL after five seconds.
+            return Err(Failure::new("option --deadline cannot be used with immediate mode").advice());
+        }
+        if !self.timeout_given {
+            self.timeout = self.timeout.max(deadline + PATIENCE_BEHIND_DEADLINE);
+        }
+        Ok(())
+    }
+
     fn set(&mut self, key: &str, value: String) -> Outcome {
         match key {
             "pgdata" => {
                 self.data_dir = canonical(PathBuf::from(value));
                 self.data_dir_given = true;
             }
-            "timeout" => self.timeout = seconds(&value),
+            "timeout" => {
+                self.timeout = seconds(&value);
+                self.timeout_given = true;
+            }
+            "deadline" => self.deadline = Some(deadline(&value)?),
+            "progress" => self.progress = Some(progress_style(&value)?),
             "log" => self.log_file = Some(value),
             "options" => {
                 self.server_options = Some(match self.server_options.take() {
@@ -162,6 +250,32 @@ impl Options {
         }
         Ok(())
     }
+}
+
+fn deadline(value: &str) -> Outcome<Duration> {
+    duration::parse(value).map_err(|error| match error {
+        NotATime::Malformed => Failure::new(format!("invalid value \"{value}\" for option --deadline"))
+            .line("HINT: A time is a number of seconds, or a number with one of the units \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\"."),
+        NotATime::OutOfRange => Failure::new(format!(
+            "value \"{value}\" for option --deadline is out of range ({} ms .. {} d)",
+            duration::SHORTEST.as_millis(),
+            duration::LONGEST.as_secs() / 86_400
+        )),
+    })
+}
+
+fn progress_style(value: &str) -> Outcome<ProgressStyle> {
+    Ok(match value {
+        "auto" => ProgressStyle::Auto,
+        "bar" => ProgressStyle::Bar,
+        "plain" => ProgressStyle::Plain,
+        "json" => ProgressStyle::Json,
+        "none" => ProgressStyle::None,
+        _ => {
+            return Err(Failure::new(format!("invalid value \"{value}\" for option --progress"))
+                .line("HINT: Valid values are \"auto\", \"bar\", \"plain\", \"json\", and \"none\"."));
+        }
+    })
 }
 
 fn parse_mode(operands: &[String]) -> Outcome<Mode> {
@@ -223,47 +337,5 @@ fn canonical(dir: PathBuf) -> PathBuf {
     dir.components().collect()
 }
 
-/// `--help`.
-pub(crate) const HELP: &str = r#"pg_ctl is a utility to initialize, start, stop, or control a PostgreSQL server.
-
-Usage:
-  pg_ctl init[db]   [-D DATADIR] [-s] [-o OPTIONS]
-  pg_ctl start      [-D DATADIR] [-l FILENAME] [-W] [-t SECS] [-s]
-                    [-o OPTIONS] [-p PATH] [-c]
-  pg_ctl stop       [-D DATADIR] [-m SHUTDOWN-MODE] [-W] [-t SECS] [-s]
-  pg_ctl restart    [-D DATADIR] [-m SHUTDOWN-MODE] [-W] [-t SECS] [-s]
-                    [-o OPTIONS] [-c]
-  pg_ctl reload     [-D DATADIR] [-s]
-  pg_ctl status     [-D DATADIR]
-  pg_ctl promote    [-D DATADIR] [-W] [-t SECS] [-s]
-  pg_ctl logrotate  [-D DATADIR] [-s]
-  pg_ctl kill       SIGNALNAME PID
-
-Common options:
-  -D, --pgdata=DATADIR   location of the database storage area
-  -s, --silent           only print errors, no informational messages
-  -t, --timeout=SECS     seconds to wait when using -w option
-  -V, --version          output version information, then exit
-  -w, --wait             wait until operation completes (default)
-  -W, --no-wait          do not wait until operation completes
-  -?, --help             show this help, then exit
-If the -D option is omitted, the environment variable PGDATA is used.
-
-Options for start or restart:
-  -c, --core-files       allow postgres to produce core files
-  -l, --log=FILENAME     write (or append) server log to FILENAME
-  -o, --options=OPTIONS  command line options to pass to postgres
-                         (PostgreSQL server executable) or initdb
-  -p PATH-TO-POSTGRES    normally not necessary
-
-Options for stop or restart:
-  -m, --mode=MODE        MODE can be "smart", "fast", or "immediate"
-
-Shutdown modes are:
-  smart       quit after all clients have disconnected
-  fast        quit directly, with proper shutdown (default)
-  immediate   quit without complete shutdown; will lead to recovery on restart
-
-Allowed signal names for kill:
-  ABRT HUP INT KILL QUIT TERM USR1 USR2
-"#;
+#[cfg(test)]
+mod tests;

@@ -11,18 +11,16 @@
     reason = "the child must call setsid between fork and exec, for which std has no safe way"
 )]
 
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::pidfile::PidFileStatus;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
+use crate::interrupt::Interrupt;
 use crate::options::Options;
 use crate::process;
 use crate::progress::Progress;
@@ -95,7 +93,7 @@ fn run(options: &Options, invocation: Invocation) -> Outcome {
     let begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
     // From here on an interrupt belongs to the server as well: it is alone in its session, so the
     // terminal won't tell it.
-    let interrupt = Interrupt::catch()?;
+    let interrupt = Interrupt::catch(&[Signal::SIGINT])?;
     let mut child = spawn(options, &invocation)?;
     options.say("waiting for server to start...");
     match wait_until_ready(options, &mut child, begin, &interrupt) {
@@ -158,7 +156,10 @@ fn wait_until_ready(options: &Options, child: &mut Child, begin: i64, interrupt:
         if !matches!(child.try_wait(), Ok(None)) {
             return Started::Failed;
         }
-        interrupt.sleep(pause, child);
+        if interrupt.sleep(pause) {
+            let _ = process::send(child.id() as i32, Signal::SIGINT);
+            interrupt.release();
+        }
     }
     Started::StillStarting
 }
@@ -168,34 +169,6 @@ fn is_ready(options: &Options, child: &Child, begin: i64) -> bool {
     let Some(file) = server::read_pid_file(options) else { return false };
     let ready = matches!(file.status, Some(PidFileStatus::Ready | PidFileStatus::Standby));
     ready && u32::try_from(file.pid) == Ok(child.id()) && file.start_time >= begin - 2
-}
-
-/// Ctrl-C during the wait: passed on to the server, then ends us. C: `trap_sigint_during_startup`.
-struct Interrupt {
-    signals: SigSet,
-    descriptor: SignalFd,
-}
-
-impl Interrupt {
-    /// The child does not inherit this: `Command` clears the signal mask before exec.
-    fn catch() -> Outcome<Interrupt> {
-        let signals = SigSet::from(Signal::SIGINT);
-        let failed =
-            |error: nix::Error| Failure::new(format!("could not catch interrupts: {}", error.desc()));
-        signals.thread_block().map_err(failed)?;
-        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(failed)?;
-        Ok(Interrupt { signals, descriptor })
-    }
-
-    fn sleep(&self, duration: Duration, child: &Child) {
-        let timeout = PollTimeout::try_from(duration).unwrap_or(PollTimeout::MAX);
-        let mut wanted = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
-        if matches!(poll(&mut wanted, timeout), Ok(1..)) {
-            let _ = process::send(child.id() as i32, Signal::SIGINT);
-            // It is still pending for us, and acts as soon as it may.
-            let _ = self.signals.thread_unblock();
-        }
-    }
 }
 
 /// `--core-files`: as large as we are allowed. C: `unlimit_core_size`.

@@ -41,6 +41,23 @@ const NO_PID_FILE: &str = "pg_ctl: PID file \"DATA/postmaster.pid\" does not exi
 const STARTED: &str = "waiting for server to start... done\nserver started\n";
 const STOPPED: &str = "waiting for server to shut down... done\nserver stopped\n";
 
+/// Removes from stderr what only this project's pg_ctl says, and only of this project's server: who is still awaited.
+fn take_awaited(output: &mut std::process::Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (awaited, others): (Vec<&str>, Vec<&str>) =
+        text.split_inclusive('\n').partition(|line| line.starts_with("still awaited: "));
+    output.stderr = others.concat().into_bytes();
+    awaited.into_iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Whatever pg_ctl and a server make for a stop.
+fn traces(cluster: &Cluster) -> Vec<String> {
+    let names = fs::read_dir(cluster.data_dir()).expect("a data directory").flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let known = ["forecast", "deadline", "pgsql_tmp", "postmaster.forecast", "postmaster.stop"];
+    names.filter(|name| known.iter().any(|known| name.starts_with(known))).collect()
+}
+
 /// How many descriptors for signals a process has that the programs it runs would inherit.
 fn inheritable_signal_descriptors(pid: i32) -> usize {
     const CLOEXEC: u32 = 0o2_000_000;
@@ -157,7 +174,13 @@ fn starts_that_fail_and_stops_that_take_too_long() {
                     waiting for session-initiated disconnection.\n";
         let mut session = Wire::open_local(&cluster);
         session.start_session(&[("user", "postgres"), ("database", "postgres")]);
-        check(&cluster, "-m smart -t 1 stop", 1, "waiting for server to shut down... failed\n", hint);
+        let mut output = cluster.pg_ctl(&["-m", "smart", "-t", "1", "stop"]);
+        let awaited = take_awaited(&mut output);
+        compare(&cluster, "stop", &output, (1, "waiting for server to shut down... failed\n", hint));
+        match server {
+            Server::Ours => assert_eq!(awaited.len(), 1, "the session: {awaited:?}"),
+            Server::Real => assert_eq!(awaited, [""; 0]),
+        }
         check(&cluster, "-m fast stop", 0, STOPPED, "");
     });
 }
@@ -330,4 +353,113 @@ fn our_pg_ctl_understands_the_real_server() {
     theirs.wait_for_log("received SIGHUP");
     compare(&theirs, "stop", &run("stop"), (0, STOPPED, ""));
     compare(&theirs, "status", &run("status"), (3, "pg_ctl: no server running\n", ""));
+}
+
+/// Our pg_ctl has more to offer than PostgreSQL's server understands.
+#[test]
+fn the_real_server_knows_neither_forecast_nor_deadline() {
+    if integration::real_postgres().is_none() {
+        integration::skip!("PostgreSQL 15 is not installed");
+    }
+    let theirs = started(Server::Real, &[]);
+    let ours = Cluster::new();
+    let run =
+        |args: &[&str]| process::run(ours.command("pg_ctl").arg("-D").arg(theirs.data_dir()).args(args));
+    let no_answer = "pg_ctl: server does not answer\n\
+                     HINT: PostgreSQL's own servers cannot tell what a stop would wait for.\n";
+    compare(&theirs, "--forecast", &run(&["stop", "--forecast", "-t", "1"]), (1, "", no_answer));
+    assert_eq!(traces(&theirs), [""; 0]);
+    assert!(procfs::is_alive(theirs.postmaster_pid()));
+    let output = run(&["stop", "--deadline=20s", "--progress=json"]);
+    let unbounded = "pg_ctl: warning: server does not support --deadline, the stop has no bound\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), unbounded);
+    assert_eq!(events(&String::from_utf8_lossy(&output.stdout)), ["signaled", "stopped"]);
+    assert_eq!(traces(&theirs), [""; 0]);
+}
+
+/// What happened, in the words of `--progress=json`.
+#[track_caller]
+fn events(text: &str) -> Vec<String> {
+    let event = |line: &str| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {text}"));
+        value["event"].as_str().unwrap_or_else(|| panic!("no event: {line}")).to_owned()
+    };
+    text.lines().map(event).collect()
+}
+
+/// A smart stop waits for a session, says so, and goes on when pg_ctl has stopped waiting.
+#[test]
+fn a_slow_stop_names_the_session() {
+    let cluster = started(Server::Ours, &[]);
+    let session = Wire::connect(&cluster);
+    let forecast = cluster.pg_ctl(&["stop", "-m", "smart", "--forecast"]);
+    let table = String::from_utf8_lossy(&forecast.stdout).into_owned();
+    assert_eq!(
+        (forecast.status.code(), String::from_utf8_lossy(&forecast.stderr).as_ref()),
+        (Some(0), ""),
+        "{table}"
+    );
+    let who = |line: &str| line.contains("session") && line.contains("postgres@postgres");
+    assert!(table.lines().any(who), "{table}");
+    assert!(!cluster.log().contains("shutdown request"), "nothing is stopped");
+    assert_eq!(traces(&cluster), [""; 0]);
+
+    let mut output = cluster.pg_ctl(&["stop", "-m", "smart", "-t", "3"]);
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(stdout.starts_with("waiting for server to shut down...."), "{stdout}");
+    assert!(stdout.contains("waiting for clients to leave") && stdout.lines().any(who), "{stdout}");
+    assert!(stdout.ends_with("\n failed\n"), "{stdout}");
+    let awaited = take_awaited(&mut output);
+    assert!(awaited.len() == 1 && who(&awaited[0]), "{awaited:?}");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.starts_with("pg_ctl: server does not shut down\nHINT: "), "{complaint}");
+
+    let mut output = cluster.pg_ctl(&["stop", "-s", "-m", "smart", "-t", "1"]);
+    assert!(output.stdout.is_empty() && take_awaited(&mut output).iter().any(|line| who(line)), "{output:?}");
+    // The stop is under way, a session long.
+    let mut command = cluster.command("pg_ctl");
+    command.arg("-D").arg(cluster.data_dir()).args(["stop", "-m", "smart", "--progress=json"]);
+    let path = cluster.path("progress.json");
+    let watcher = process::spawn(command.stdout(fs::File::create(&path).expect("own file")));
+    let said = || fs::read_to_string(&path).expect("own file");
+    wait_until("pg_ctl has sent its signal", || said().contains("signaled"));
+    session.quit();
+    assert!(watcher.wait().success());
+    let said = said();
+    let events = events(&said);
+    assert_eq!(events.first().map(String::as_str), Some("signaled"), "{said}");
+    assert_eq!(events.last().map(String::as_str), Some("stopped"), "{said}");
+    assert_eq!(cluster.wait_for_end().code(), Some(0));
+    assert_eq!(traces(&cluster), [""; 0]);
+}
+
+/// A bound is handed over before the signal, and again while the server stops.
+#[test]
+fn a_deadline_ends_a_smart_stop() {
+    let cluster = started(Server::Ours, &[]);
+    let mut session = Wire::connect(&cluster);
+    let output = cluster.pg_ctl(&["stop", "-W", "-m", "smart", "--deadline=1h"]);
+    let said = |output: &std::process::Output| {
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned())
+    };
+    assert_eq!(said(&output), ["server shutting down\n", ""]);
+    assert_eq!(session.query("SELECT 1"), ["1", "SELECT 1"], "it may stay for a while");
+    let output = cluster.pg_ctl(&["stop", "-m", "smart", "--deadline=500ms"]);
+    assert_eq!(output.status.code(), Some(0), "{:?}\n{}", said(&output), cluster.log());
+    assert_eq!(said(&output)[1], "");
+    assert_eq!(cluster.wait_for_end().code(), Some(0));
+    assert_eq!(traces(&cluster), [""; 0]);
+}
+
+#[test]
+fn times_that_are_none() {
+    let cluster = cluster_of(Server::Ours, &[]);
+    let unit = "HINT: A time is a number of seconds, or a number with one of the units \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".\n";
+    for (time, hint) in [("soon", unit), ("3x", unit), ("", unit)] {
+        let wrong = format!("pg_ctl: invalid value \"{time}\" for option --deadline\n{hint}");
+        let output = cluster.pg_ctl(&["stop", &format!("--deadline={time}")]);
+        compare(&cluster, "--deadline", &output, (1, "", &wrong));
+    }
+    let wrong = "pg_ctl: value \"-1\" for option --deadline is out of range (1 ms .. 24 d)\n";
+    check(&cluster, "stop --deadline=-1", 1, "", wrong);
 }

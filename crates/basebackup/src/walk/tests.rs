@@ -61,7 +61,8 @@ fn walk(tablespaces: &[TablespaceInfo], send_links: bool) -> Walk<'_> {
 fn what_belongs_to_the_running_server_stays_behind() {
     let files = "base/5/ base/pgsql_tmp/ base/5/1 base/5/2 base/5/2_fsm base/5/2_init base/5/t3_4 base/5/pg_internal.init \
                  global/ global/pg_control global/1262 pg_replslot/ pg_replslot/slot/ pg_stat_tmp->/tmp \
-                 pg_wal/ pg_wal/000000010000000000000001 postmaster.pid backup_label pg_xact/ pg_xact/0000";
+                 pg_wal/ pg_wal/000000010000000000000001 postmaster.pid backup_label pg_xact/ pg_xact/0000 \
+                 postmaster.stop postmaster.stop.tmp postmaster.forecast forecast deadline";
     let expected = "base/
         base/5/
         base/5/1 8 of 5
