@@ -21,13 +21,17 @@ use crate::slow_stop::checkpoint_end;
 use crate::standby_support::{caught_up, standby};
 
 /// Far more than the buffers of a connection hold, in kilobytes.
-const MUCH: usize = 72_000;
+pub(crate) const MUCH: usize = 72_000;
 /// Much less.
-const LITTLE: usize = 40;
+pub(crate) const LITTLE: usize = 40;
 /// The bound of these tests, in milliseconds.
 const BOUND: Duration = Duration::from_millis(1500);
 /// What it may take in addition, on a machine that does other things as well.
 const SLACK: Duration = Duration::from_secs(15);
+/// How long a client talks at the most.
+const TALK: Duration = Duration::from_secs(60);
+/// Why a walsender has given up, in the log.
+const BY_SETTING: &str = "LOG:  terminating walsender process due to replication shutdown timeout";
 
 /// Of every primary here.
 const CONFIG: [&str; 6] = [
@@ -41,7 +45,7 @@ const CONFIG: [&str; 6] = [
 ];
 
 #[track_caller]
-fn primary(server: Server, more: &[&str]) -> Cluster {
+pub(crate) fn primary(server: Server, more: &[&str]) -> Cluster {
     started_primary(server, &[&CONFIG, more].concat())
 }
 
@@ -50,14 +54,14 @@ fn bound() -> String {
 }
 
 /// A cluster's WAL as it was when a test looked at it: the cluster may remove its own.
-struct Wal {
+pub(crate) struct Wal {
     dir: PathBuf,
     kept: PathBuf,
 }
 
 impl Wal {
     #[track_caller]
-    fn of(cluster: &Cluster) -> Wal {
+    pub(crate) fn of(cluster: &Cluster) -> Wal {
         let dir = cluster.data_dir().join("pg_wal");
         let kept = cluster.path("wal_before");
         fs::create_dir(&kept).expect("own folder");
@@ -69,7 +73,7 @@ impl Wal {
 
     /// From `start` to `end`.
     #[track_caller]
-    fn bytes(&self, start: Lsn, end: Lsn) -> Vec<u8> {
+    pub(crate) fn bytes(&self, start: Lsn, end: Lsn) -> Vec<u8> {
         bytes_of(start, end, |name| {
             fs::read(self.dir.join(name)).or_else(|_| fs::read(self.kept.join(name))).expect("known WAL")
         })
@@ -91,7 +95,7 @@ fn bytes_of(start: Lsn, end: Lsn, read: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
     all
 }
 
-fn segment_name(segment: u64) -> String {
+pub(crate) fn segment_name(segment: u64) -> String {
     let in_4_gb = (1 << 32) / SEGMENT_BYTES;
     format!("00000001{:08X}{:08X}", segment / in_4_gb, segment % in_4_gb)
 }
@@ -108,12 +112,15 @@ fn has_received(dir: &Path, wal: &Wal, end: Lsn) {
         let partial = dir.join(format!("{name}.partial"));
         fs::read(path).or_else(|_| fs::read(partial)).unwrap_or_else(|e| panic!("{name}: {e}"))
     });
-    assert!(received == wal.bytes(start, end), "what was received up to {end} is not what was written");
+    let written = wal.bytes(start, end);
+    let differs = received.iter().zip(&written).position(|(a, b)| a != b).map(|at| Lsn(start.0 + at as u64));
+    assert_eq!(differs, None, "what was received up to {end} is not what was written");
+    assert_eq!(received.len(), written.len());
 }
 
 /// Reads WAL up to a position; nothing is missing in between.
 #[track_caller]
-fn read_without_a_gap(stream: &mut Stream, end: Lsn) -> Vec<u8> {
+pub(crate) fn read_without_a_gap(stream: &mut Stream, end: Lsn) -> Vec<u8> {
     let mut all = Vec::new();
     while stream.received < end {
         let expected = stream.received;
@@ -131,7 +138,7 @@ fn read_without_a_gap(stream: &mut Stream, end: Lsn) -> Vec<u8> {
 
 /// `pg_receivewal` that has written something, and is then stopped with SIGSTOP.
 #[track_caller]
-fn frozen_receiver(cluster: &Cluster, dir: &Path) -> Program {
+pub(crate) fn frozen_receiver(cluster: &Cluster, dir: &Path) -> Program {
     let end = write_wal(cluster, LITTLE);
     let client = Program::receivewal(cluster, "frozen", dir, &["-s", "1", "--no-loop"]);
     wait_for_state(cluster, "frozen", "streaming");
@@ -144,7 +151,7 @@ fn frozen_receiver(cluster: &Cluster, dir: &Path) -> Program {
 
 /// The same program again, until it has everything.
 #[track_caller]
-fn gets_the_rest(cluster: &Cluster, dir: &Path, wal: &Wal, end: Lsn) {
+pub(crate) fn gets_the_rest(cluster: &Cluster, dir: &Path, wal: &Wal, end: Lsn) {
     let again = Program::receivewal(cluster, "again", dir, &["-s", "1", "--no-loop"]);
     wait_for_position(cluster, "again", "write_lsn", end);
     has_received(dir, wal, end);
@@ -174,25 +181,34 @@ fn stopped_well(cluster: &Cluster) {
     assert!(log.ends_with("LOG:  database system is shut down\n"), "{log}");
 }
 
-/// What the log says was sent, was confirmed, and existed, after `terminating walsender …`.
+/// What the log says was sent, was confirmed, and existed, after `terminating walsender …` because of the setting.
 #[track_caller]
 fn given_up(cluster: &Cluster, receiver: &str) -> [Lsn; 3] {
+    let (reason, found) = given_up_because(cluster, receiver);
+    assert_eq!(reason, BY_SETTING);
+    found
+}
+
+/// The same with the line that says why, whatever that is.
+#[track_caller]
+pub(crate) fn given_up_because(cluster: &Cluster, receiver: &str) -> (String, [Lsn; 3]) {
     let log = cluster.new_log();
-    let said = "LOG:  terminating walsender process due to replication shutdown timeout\nDETAIL:  ";
-    let (_, after) = log.split_once(said).unwrap_or_else(|| panic!("nothing was given up:\n{log}"));
-    let detail = after.lines().next().expect("a line");
-    assert!(detail.starts_with(&format!("\"{receiver}\" was sent WAL up to ")), "{detail}");
+    let lines: Vec<&str> = log.lines().collect();
+    let said = format!("DETAIL:  \"{receiver}\" was sent WAL up to ");
+    let at = lines.iter().position(|line| line.starts_with(&said));
+    let at = at.unwrap_or_else(|| panic!("nothing was given up:\n{log}"));
+    let detail = lines[at];
     let words = detail.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ';']));
     let found: Vec<Lsn> = words.filter_map(|word| word.parse().ok()).collect();
     let found: [Lsn; 3] = found.try_into().unwrap_or_else(|_| panic!("three positions: {detail}"));
     let missing = format!("The missing {} bytes are kept for the next start.", found[2].0 - found[1].0);
     assert!(detail.ends_with(&missing), "{detail}");
-    found
+    (lines[at - 1].to_owned(), found)
 }
 
 /// The next start has nothing to recover.
 #[track_caller]
-fn starts_without_recovery(cluster: &Cluster) {
+pub(crate) fn starts_without_recovery(cluster: &Cluster) {
     cluster.mark_log();
     cluster.start();
     let log = cluster.new_log();
@@ -339,35 +355,44 @@ fn a_receiver_that_stands_still() {
 #[test]
 fn a_receiver_that_never_reads() {
     for talks in [false, true] {
-        let cluster = primary(Server::Ours, &[&bound()]);
-        let start = flushed(&cluster);
-        let mut stream = Stream::start(&cluster, start);
-        let written = write_wal(&cluster, MUCH);
-        cluster.wait_until_asleep(stream.wire.pid);
-        let wal = Wal::of(&cluster);
-        let is_over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let (stream, is_over) = (&mut stream, &is_over);
-            scope.spawn(move || {
-                let began = Instant::now();
-                while talks && !is_over.load(Relaxed) && began.elapsed() < 4 * SLACK {
-                    stream.reply([start; 3], false);
-                }
-            });
-            stops_in_time(&cluster);
-            is_over.store(true, Relaxed);
-        });
-        let [sent, confirmed, end] = given_up(&cluster, "by_hand");
-        assert_eq!(confirmed, start, "it has told nothing else");
-        assert!(sent > start && sent < written && end >= written, "{}", cluster.new_log());
-        drop(stream);
-        let end = checkpoint_end(&cluster);
-        starts_without_recovery(&cluster);
-        let mut stream = Stream::start(&cluster, confirmed);
-        let received = read_without_a_gap(&mut stream, end);
-        assert!(received[..(end.0 - start.0) as usize] == wal.bytes(start, end));
-        stream.confirm();
+        let why = beside_who_never_reads(talks, &[&bound()], stops_in_time);
+        assert_eq!(why, BY_SETTING);
     }
+}
+
+/// A stop while such a client is there; it returns what the log says why that one was given up. What it has not got comes
+/// after the next start.
+#[track_caller]
+pub(crate) fn beside_who_never_reads(talks: bool, config: &[&str], stop: impl FnOnce(&Cluster)) -> String {
+    let cluster = primary(Server::Ours, config);
+    let start = flushed(&cluster);
+    let mut stream = Stream::start(&cluster, start);
+    let written = write_wal(&cluster, MUCH);
+    cluster.wait_until_asleep(stream.wire.pid);
+    let wal = Wal::of(&cluster);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (stream, is_over) = (&mut stream, &is_over);
+        scope.spawn(move || {
+            let began = Instant::now();
+            while talks && !is_over.load(Relaxed) && began.elapsed() < TALK {
+                stream.reply([start; 3], false);
+            }
+        });
+        stop(&cluster);
+        is_over.store(true, Relaxed);
+    });
+    let (why, [sent, confirmed, end]) = given_up_because(&cluster, "by_hand");
+    assert_eq!(confirmed, start, "it has told nothing else");
+    assert!(sent > start && sent < written && end >= written, "{}", cluster.new_log());
+    drop(stream);
+    let end = checkpoint_end(&cluster);
+    starts_without_recovery(&cluster);
+    let mut stream = Stream::start(&cluster, confirmed);
+    let received = read_without_a_gap(&mut stream, end);
+    assert!(received[..(end.0 - start.0) as usize] == wal.bytes(start, end));
+    stream.confirm();
+    why
 }
 
 /// Everything is sent and read, and nothing is confirmed: the client is told that it was meant so.

@@ -52,6 +52,10 @@ mod standby; // who streams, and what keeps a standby from it
 mod standby_faults; // whatever is killed or cut, it catches up
 mod standby_promote; // standbys that become primaries, primaries that become standbys
 mod standby_support; // standbys, lines that can be cut, loads
+mod stop_report; // a stop that explains itself: forecast, progress, truth
+mod stop_report_bounds; // the same stops with bounds
+mod stop_report_files; // the files of it, and what pg_ctl says
+mod stop_report_support; // what a test reads of it
 mod sync_replication; // what an acknowledged commit means
 mod tablespaces; // tables outside of the data directory
 mod torture; // nothing acknowledged is lost

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::Lsn;
 use integration::archive::{control, names_in};
-use integration::{Cluster, Server, Stop, Wire, on_each_server, real_postgres, skip, wait_until};
+use integration::{Cluster, Server, Stop, on_each_server, real_postgres, skip, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::receivewal::same_as_the_server;
@@ -17,6 +17,7 @@ use crate::replication_support::{
     Event, Program, SEGMENT_BYTES, Stream, ask, flushed, folder, replication_session, started_primary,
     title_of_15, wait_for_answer, wait_for_state, walsender_pid, write_wal,
 };
+use crate::support::{refusal_in_a_stop, without_stop_report};
 
 const SHUTTING_DOWN: [&str; 2] = ["FATAL:  57P03: the database system is shutting down", "EOF"];
 const PAGE: u64 = 8192;
@@ -87,7 +88,7 @@ impl Followed {
     #[track_caller]
     fn refuses(&self) {
         for _ in 0..3 {
-            assert_eq!(Wire::refusal(&self.cluster), SHUTTING_DOWN);
+            assert_eq!(refusal_in_a_stop(&self.cluster), SHUTTING_DOWN);
         }
         assert_eq!(self.cluster.pid_file_line(8).as_deref(), Some("stopping"));
     }
@@ -114,6 +115,7 @@ impl Followed {
         let other = ["logical replication launcher", "terminating connection due to administrator", refused];
         let mut lines = self.cluster.new_log_lines();
         lines.retain(|line| !other.iter().any(|text| line.contains(text)));
+        let lines = without_stop_report(lines);
         let mut expected = vec![format!("LOG:  received {} shutdown request", mode.word())];
         expected.extend((mode == Stop::Fast).then(|| "LOG:  aborting any active transactions".to_owned()));
         let rest = [

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use integration::{Cluster, ClusterOptions, Server, process, procfs};
+use integration::{Cluster, ClusterOptions, Server, Wire, process, procfs};
 
 /// A fresh cluster of one of the servers, not started.
 pub(crate) fn cluster_of(server: Server, config: &[&str]) -> Cluster {
@@ -50,3 +50,19 @@ pub(crate) const CRASH_FAREWELL: [&str; 4] = [
     "HINT:  In a moment you should be able to reconnect to the database and repeat your command.",
     "EOF",
 ];
+
+/// What a stop that takes long says of itself: to refused clients and so in the log, and there every ten seconds. PostgreSQL
+/// does not.
+const STOP_REPORT: [&str; 2] = ["DETAIL:  The server has been stopping in ", "LOG:  still stopping ("];
+
+/// What a client is told that comes while the server stops, without that.
+#[track_caller]
+pub(crate) fn refusal_in_a_stop(cluster: &Cluster) -> Vec<String> {
+    without_stop_report(Wire::refusal(cluster))
+}
+
+/// Lines without it.
+pub(crate) fn without_stop_report(mut lines: Vec<String>) -> Vec<String> {
+    lines.retain(|line| !STOP_REPORT.iter().any(|begin| line.starts_with(begin)));
+    lines
+}
