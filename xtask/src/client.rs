@@ -21,7 +21,8 @@ pub(crate) fn run(data: Option<PathBuf>, args: &[String]) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("psql ended with {status}")) }
 }
 
-fn find_psql() -> Option<PathBuf> {
+/// PostgreSQL's psql: where Debian puts that of 15, else on the path.
+pub(crate) fn find_psql() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join("psql"));
     let debian = [PathBuf::from("/usr/lib/postgresql/15/bin/psql")];

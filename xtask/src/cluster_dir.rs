@@ -49,6 +49,11 @@ pub(crate) fn make_own_folder(folder: &Path) -> Result<()> {
 
 /// Builds the server's programs and returns their folder, one that the server's user can reach.
 pub(crate) fn build(release: bool) -> Result<PathBuf> {
+    Ok(integration::for_everybody(&build_in_place(release)?))
+}
+
+/// Builds the server's programs and returns where cargo has put them, whoever can reach that.
+pub(crate) fn build_in_place(release: bool) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace()).args(["build", "-p", "postgres-server", "-p", "initdb", "-p", "pg_ctl"]);
     if release {
@@ -57,8 +62,7 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
     if !process::spawn(&mut cargo).wait_without_deadline().success() {
         return Err("the build failed".into());
     }
-    let built = target_dir().join(if release { "release" } else { "debug" });
-    Ok(integration::for_everybody(&built))
+    Ok(target_dir().join(if release { "release" } else { "debug" }))
 }
 
 /// What postmaster.pid of a cluster says.

@@ -43,7 +43,7 @@ impl LogView {
 }
 
 /// The line in the colour of its severity.
-fn paint(line: &str, coloured: bool) -> String {
+pub(crate) fn paint(line: &str, coloured: bool) -> String {
     const COLOURS: [(&str, &str); 9] = [
         ("PANIC:  ", "1;31"),
         ("FATAL:  ", "1;31"),

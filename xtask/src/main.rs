@@ -3,6 +3,7 @@
 mod bench; // this server and the real one side by side
 mod client; // psql, or what stands in for it
 mod cluster_dir; // where run-cluster keeps its cluster, and as whom it runs
+mod lab; // demonstrations that check what they claim
 mod log_view; // the log in colour
 mod ps; // the processes as a tree
 mod run_cluster; // the README's first command
@@ -55,6 +56,8 @@ enum Chore {
     /// Measure this server and the real PostgreSQL 15 side by side.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Watch what the reference documents tell: a demonstration that plays in a terminal and checks what it claims.
+    Lab(lab::Options),
     /// Kill processes under writing clients, and see that nothing acknowledged is lost.
     Torture(torture::Options),
     /// Check the house rules: sizes, banned calls, documents that name only what exists.
@@ -76,6 +79,8 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run(),
         Chore::Test { args } => test::run(&args),
         Chore::Bench(bench) => bench::run(&bench),
+        // Its exit code says more.
+        Chore::Lab(options) => return lab::run(&options),
         Chore::Torture(options) => torture::run(&options),
         Chore::Tidy { fix } => tidy::run(fix),
     };
