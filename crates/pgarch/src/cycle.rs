@@ -39,7 +39,7 @@ const KILL_PATIENCE: Duration = Duration::from_millis(500);
 /// The most that `archive_max_workers` may be.
 const MOST_WORKERS: usize = 32;
 /// So many names are logged one by one.
-const FEW: usize = 100;
+const FEW: usize = 500;
 
 /// What outlives a cycle.
 #[derive(Debug)]
@@ -580,7 +580,7 @@ mod tests {
         assert_eq!(
             detail(FEW + 1).as_deref(),
             Some(
-                "Not archived: 101 files, the first 000000000000000000000001, the last 000000000000000000000065."
+                "Not archived: 501 files, the first 000000000000000000000001, the last 0000000000000000000001F5."
             )
         );
     }

@@ -61,7 +61,7 @@ impl ChildList {
 fn title(kind: ChildKind) -> &'static str {
     match kind {
         // No session of a client.
-        ChildKind::DeadEnd => "refused client",
+        ChildKind::DeadEnd => stopreport::estimate::REFUSED_CLIENT,
         other => other.backend_type().description(),
     }
 }

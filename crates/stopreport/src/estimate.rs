@@ -193,6 +193,8 @@ fn last_cycle(archiver: &Item, closes_segment: bool) -> f64 {
     }
 }
 
+/// The title of a process that refuses a client.
+pub const REFUSED_CLIENT: &str = "refused client";
 const STOPPING: &str = "stopping";
 
 /// When something is given up, in seconds from now.
@@ -443,6 +445,10 @@ fn process(seen: &Observation, phase: Phase, pid: i32, title: &str, bounds: &Bou
         _ => Kind::Process,
     };
     match kind {
+        // Nobody tells it anything: it reads the client's start-up packet, answers and ends.
+        Kind::Process if title == REFUSED_CLIENT => {
+            Item { detail: Some("is being refused".to_owned()), ..leaving(kind, pid, title) }
+        }
         Kind::Process => leaving(kind, pid, title),
         Kind::Session if phase == Phase::Sessions => {
             let unknown = SessionSeen { pid, ..SessionSeen::default() };

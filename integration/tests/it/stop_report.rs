@@ -17,11 +17,10 @@ use crate::replication_support::{
 use crate::slow_stop::checkpoint_end;
 use crate::standby_support::{caught_up, standby};
 use crate::stop_report_support::{
-    Forecast, Item, Position, SlowReader, Status, Watch, has_all_segments, is_within_factor_2, keep_segments,
-    pg_ctl_stop, refused, session, stopped_well, write_large_rows,
+    Forecast, Item, MB, Position, SlowReader, Status, Watch, has_all_segments, is_within_factor_2,
+    keep_segments, pg_ctl_stop, refused, session, stopped_well, write_large_rows,
 };
 
-const MB: u64 = 1 << 20;
 /// How fast the slow receiver is.
 const SLOW: f64 = 8.0 * MB as f64;
 /// Settings of clusters whose log is read.

@@ -17,7 +17,7 @@ use crate::bounded_stop::{
 use crate::replication_support::{SEGMENT_BYTES, Stream, ask, flushed, folder, write_wal};
 use crate::slow_stop::checkpoint_end;
 use crate::stop_report_support::{
-    Forecast, Item, Status, Watch, pg_ctl_stop, refused, session, stopped_well,
+    Forecast, Item, MB, Status, Watch, pg_ctl_stop, refused, session, stopped_well, write_large_rows,
 };
 
 /// The settings' bound.
@@ -154,17 +154,22 @@ fn a_smart_stop_with_a_client() {
     assert_eq!(ask(&cluster, "SELECT a FROM t"), "1", "what it had committed, and no more");
 }
 
+/// 500 MB unsent, and with the deadline less: what is given up is as much work afterwards.
 #[test]
 fn a_receiver_that_stands_still() {
     if real_postgres().is_none() {
         skip!("PostgreSQL 15 is not installed");
     }
     for bound in [Bound::Settings, Bound::Deadline] {
-        let config = bound.config();
+        let mut config = bound.config();
+        config.push("max_wal_size = '4GB'".to_owned());
         let cluster = primary(Server::Ours, &config.iter().map(String::as_str).collect::<Vec<_>>());
         let dir = folder(&cluster, "received");
         let client = frozen_receiver(&cluster, &dir);
-        let written = write_wal(&cluster, MUCH);
+        let written = match bound {
+            Bound::Settings => write_large_rows(&cluster, 500 * MB),
+            Bound::Deadline => write_wal(&cluster, MUCH),
+        };
         let wal = Wal::of(&cluster);
         if bound == Bound::Settings {
             forecast_tells_the_bound(&cluster, "walsender");
@@ -176,6 +181,7 @@ fn a_receiver_that_stands_still() {
         let (line, [sent, confirmed, end]) = given_up_because(&cluster, "frozen");
         bound.is_blamed_in(&line);
         assert!(confirmed <= sent && sent < written && written <= end, "{}", cluster.new_log());
+        assert!(bound == Bound::Deadline || end.0 - sent.0 > 490 * MB, "{}", cluster.new_log());
         let end = checkpoint_end(&cluster);
         client.resume();
         assert_eq!(client.wait().code(), Some(1), "{}", client.said());

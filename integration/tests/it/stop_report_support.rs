@@ -18,6 +18,8 @@ use serde_json::Value;
 use crate::bounded_stop::segment_name;
 use crate::replication_support::{Event, Program, SEGMENT_BYTES, Stream, ended, replication_session, rows};
 
+/// In bytes.
+pub(crate) const MB: u64 = 1 << 20;
 /// The status file of a stop.
 pub(crate) const STATUS: &str = "postmaster.stop";
 /// What a stop and a forecast leave behind: nothing of these.

@@ -512,8 +512,8 @@ fn awaited_behind_the_checkpoint() {
         ]
     );
     assert_eq!(
-        awaited_sentences(&seen, Phase::Leaving, &[(50, "dead end")]),
-        ["dead end (PID 50): told to leave"]
+        awaited_sentences(&seen, Phase::Leaving, &[(50, REFUSED_CLIENT)]),
+        ["refused client (PID 50): is being refused"]
     );
 }
 
