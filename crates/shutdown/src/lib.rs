@@ -16,8 +16,9 @@
 //! Called by: the postmaster during a stop and for `pg_ctl stop --forecast`; sessions for `pg_shutdown_forecast`.
 //!
 //! Invariants:
-//! - SD1  No lock, of any kind, is taken, and nobody is waited for: only atomics are read. So the postmaster can look, whatever the
-//!   process that is looked at does, or was killed in the middle of.
+//! - SD1  No lock, of any kind, is taken, and nobody is waited for: atomics are read, and of a walsender that has not noticed new WAL
+//!   the kernel's word whether somebody has stopped it. So the postmaster can look, whatever the process that is looked at does, or
+//!   was killed in the middle of.
 //! - SD2  There is always an answer. What is torn, stale or nonsense gives a wrong figure, never a panic, and never a loop without
 //!   end.
 //! - SD3  Without shared memory nothing is seen, and no bound is set.

@@ -135,7 +135,7 @@ fn is_stopped(pid: i32) -> bool {
 fn bounds_seen(now: u64, walsenders: &[WalSenderGauge], archiver_gives_up_at: Option<u64>) -> BoundsSeen {
     let left = |moment: Moment| moment.left_at(Moment::from_micros(now)).as_secs_f64();
     let setting = |millis: i32| u64::try_from(millis).ok().map(|millis| millis as f64 / 1000.0);
-    // The last one to give up, as long as there is one that does not say when.
+    // There is one figure for all of them: the stop waits for the last to give up.
     let told = walsenders.iter().filter_map(|gauge| gauge.gives_up_at).max();
     let walsender = match told {
         Some(at) => Some(seconds_between(now, at)),
